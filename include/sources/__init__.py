@@ -1,0 +1,1 @@
+"""The demo's real data, and the local servers that its pipelines extract from."""

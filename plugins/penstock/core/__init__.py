@@ -1,0 +1,1 @@
+"""Plain Python over data: no Airflow import, no clock, no environment."""

@@ -1,0 +1,161 @@
+"""What a contract says, checked and without the YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any
+
+
+class LoadMode(StrEnum):
+    """How a gated slice becomes visible."""
+
+    REPLACE_PARTITION = "replace_partition"
+    MERGE = "merge"
+
+
+class SchemaPolicy(StrEnum):
+    """What happens to fields that the source sends and the contract does not name."""
+
+    DISCARD = "discard"
+    FREEZE = "freeze"
+
+
+class Severity(StrEnum):
+    """How much a broken rule weighs.
+
+    `critical` acts: the row goes to quarantine, or, for a rule about the whole slice, the slice is refused.
+    `warning` and `info` are recorded and the rows are loaded.
+    """
+
+    CRITICAL = "critical"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the warehouse table.
+
+    Attributes:
+        name: Name in the warehouse.
+        source_name: Name at the source (ODCS `physicalName`; the column's own name when the contract is silent).
+        type: Postgres type as `format_type()` prints it.
+        required: Whether NULL breaks the contract.
+        description: Text for the column comment, or None.
+    """
+
+    name: str
+    source_name: str
+    type: str
+    required: bool = False
+    description: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One Great Expectations expectation of the contract.
+
+    Attributes:
+        id: Unique within the contract; what quarantine and verdicts name.
+        expectation: The expectation's type in snake case, e.g. `expect_column_values_to_not_be_null`.
+        kwargs: Its arguments, as GX takes them.
+        severity: What a breach leads to.
+    """
+
+    id: str
+    expectation: str
+    kwargs: Mapping[str, Any]
+    severity: Severity = Severity.CRITICAL
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most rows that may be quarantined before the slice is refused.
+
+    Attributes:
+        share: Largest share of the extracted rows, 0 to 1, or None.
+        count: Largest number of rows, or None.
+    """
+
+    share: Fraction | None = None
+    count: int | None = None
+
+    def allows(self, quarantined: int, extracted: int) -> bool:
+        """Tell whether a slice with these counts (rows) is within the budget."""
+        if self.count is not None and quarantined > self.count:
+            return False
+        return self.share is None or quarantined <= self.share * extracted
+
+    def __str__(self) -> str:
+        parts = []
+        if self.share is not None:
+            parts.append(f"{float(self.share):.2%} of the rows")
+        if self.count is not None:
+            parts.append(f"{self.count} rows")
+        return " and ".join(parts) or "any number of rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """A dataset's contract.
+
+    Attributes:
+        dataset: `<domain>/<table>`.
+        version: The contract's own version.
+        hash: SHA-256 over the meaning of the file, in hex; changes with any field.
+        columns: In the order of the table.
+        key: Column names of the primary key, in order; empty where there is none.
+        load_mode: How slices are published.
+        partition_by: Column whose value places a row in its slice, or None.
+        cursor: Column that orders versions of a row, or None.
+        schema_policy: What to do with fields the contract does not name.
+        budget: How many rows may be quarantined.
+        rules: All rules, those implied by `required` and `unique` first.
+        description: What the table holds, or None.
+        owner: Who is to be told, or None.
+    """
+
+    dataset: str
+    version: str
+    hash: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    load_mode: LoadMode
+    partition_by: str | None
+    cursor: str | None
+    schema_policy: SchemaPolicy
+    budget: Budget
+    rules: tuple[Rule, ...]
+    description: str | None = None
+    owner: str | None = None
+    _by_name: Mapping[str, Column] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {column.name: column for column in self.columns})
+
+    @property
+    def domain(self) -> str:
+        """Warehouse schema of the table."""
+        return self.dataset.split("/")[0]
+
+    @property
+    def table(self) -> str:
+        """Name of the table in its schema."""
+        return self.dataset.split("/")[1]
+
+    @property
+    def slice_column(self) -> Column | None:
+        """The column by which a source is cut into slices: `partitionBy`, else `cursor`."""
+        name = self.partition_by or self.cursor
+        return self._by_name[name] if name else None
+
+    def column(self, name: str) -> Column:
+        """Return a column by its warehouse name.
+
+        Raises:
+            KeyError: There is no such column.
+        """
+        return self._by_name[name]

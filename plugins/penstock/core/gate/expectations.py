@@ -1,0 +1,403 @@
+"""What each covered Great Expectations expectation asks, in SQL.
+
+Great Expectations is the authority: `tests/core/gate/test_differential.py` holds every entry of this registry to the
+verdict and the unexpected count that GX itself finds on the same table. Two rules of GX matter throughout:
+a NULL never breaks a row-level expectation other than the NULL ones, and `mostly` is a share of the rows
+that an expectation considers (for columns: the non-NULL ones).
+
+Source: great-expectations 1.24, `great_expectations/expectations/core` and `…/metrics`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
+
+from penstock.core.contract.model import Rule
+
+_COMMON_KWARGS: Final = frozenset(("mostly", "meta", "notes", "description", "result_format", "catch_exceptions"))
+_RENDERED_ALIKE: Final = frozenset(("row_condition", "condition_parser"))
+
+
+@dataclass(frozen=True, slots=True)
+class Predicate:
+    """A row-level expectation that looks at one row at a time.
+
+    Attributes:
+        broken: Boolean SQL, true for a row that breaks the expectation; NULL counts as not broken.
+        considered: Boolean SQL, true for the rows that `mostly` is a share of.
+    """
+
+    broken: Composable
+    considered: Composable
+
+    def count(self, table: Composable) -> Composed:  # noqa: ARG002 - same shape as Duplicate.count
+        """Return the aggregate that counts the broken rows in a scan of the table."""
+        return SQL("count(*) FILTER (WHERE {})").format(self.broken)
+
+    def breaks(self, table: Composable) -> Composable:  # noqa: ARG002
+        """Return the condition under which a row of the table is broken."""
+        return self.broken
+
+
+@dataclass(frozen=True, slots=True)
+class Duplicate:
+    """A row-level expectation that columns are unique together; every row of a group of equals breaks it.
+
+    Attributes:
+        columns: Names; a row with a NULL in any of them is never a duplicate.
+        considered: As in `Predicate`.
+    """
+
+    columns: tuple[str, ...]
+    considered: Composable
+
+    def _names(self) -> Composed:
+        return SQL(", ").join(map(Identifier, self.columns))
+
+    def _complete(self) -> Composed:
+        return SQL(" AND ").join(SQL("{} IS NOT NULL").format(Identifier(name)) for name in self.columns)
+
+    def count(self, table: Composable) -> Composed:
+        """Return the scalar query that counts the rows of all groups with more than one row."""
+        return SQL(
+            "(SELECT coalesce(sum(n), 0)::bigint FROM"
+            " (SELECT count(*) AS n FROM {table} WHERE {complete} GROUP BY {names} HAVING count(*) > 1) AS d)"
+        ).format(table=table, complete=self._complete(), names=self._names())
+
+    def breaks(self, table: Composable) -> Composed:
+        """Return the condition under which a row of the table is broken."""
+        return SQL(
+            "ctid IN (SELECT c FROM (SELECT ctid AS c, count(*) OVER (PARTITION BY {names}) AS n"
+            " FROM {table} WHERE {complete}) AS d WHERE n > 1)"
+        ).format(table=table, complete=self._complete(), names=self._names())
+
+
+RowTest = Predicate | Duplicate
+
+
+@dataclass(frozen=True, slots=True)
+class TableTest:
+    """An expectation about the slice as a whole: one observed value, two bounds.
+
+    Attributes:
+        observed: Function of the table, giving the aggregate or scalar query whose value is judged.
+        low: Smallest value allowed, or None.
+        high: Largest value allowed, or None.
+        strict_low: Whether `low` itself is refused.
+        strict_high: Whether `high` itself is refused.
+    """
+
+    observed: Callable[[Composable], Composable]
+    low: Any = None
+    high: Any = None
+    strict_low: bool = False
+    strict_high: bool = False
+
+
+Test = RowTest | TableTest
+_TRUE: Final = SQL("true")
+
+
+def _not_null(kwargs: Mapping[str, Any]) -> Composed:
+    return SQL("{} IS NOT NULL").format(Identifier(kwargs["column"]))
+
+
+def _column_test(template: str, **values: str) -> Callable[[Mapping[str, Any]], Predicate]:
+    """Make a compiler for `template`, which speaks of `{column}` and of literals taken from the kwargs."""
+
+    def compile_(kwargs: Mapping[str, Any]) -> Predicate:
+        literals = {name: Literal(kwargs[key]) for name, key in values.items()}
+        broken = SQL(template).format(column=Identifier(kwargs["column"]), **literals)
+        return Predicate(broken, _not_null(kwargs))
+
+    return compile_
+
+
+def _any(parts: list[Composed], joiner: str = " OR ") -> Composed:
+    return SQL("({})").format(SQL(joiner).join(parts))
+
+
+def _bounds(value: Composable, kwargs: Mapping[str, Any]) -> Composed:
+    """Return the condition that a value lies outside min_value/max_value."""
+    outside = []
+    if kwargs.get("min_value") is not None:
+        template = "{} <= {}" if kwargs.get("strict_min") else "{} < {}"
+        outside.append(SQL(template).format(value, Literal(kwargs["min_value"])))
+    if kwargs.get("max_value") is not None:
+        template = "{} >= {}" if kwargs.get("strict_max") else "{} > {}"
+        outside.append(SQL(template).format(value, Literal(kwargs["max_value"])))
+    return _any(outside)
+
+
+def _between(kwargs: Mapping[str, Any]) -> Predicate:
+    return Predicate(_bounds(Identifier(kwargs["column"]), kwargs), _not_null(kwargs))
+
+
+def _length_between(kwargs: Mapping[str, Any]) -> Predicate:
+    length = SQL("length({})").format(Identifier(kwargs["column"]))
+    return Predicate(_bounds(length, kwargs), _not_null(kwargs))
+
+
+def _values(values: list[Any]) -> Composed:
+    return SQL(", ").join(Literal(value) for value in values if value is not None)
+
+
+def _in_set(kwargs: Mapping[str, Any]) -> Predicate:
+    return Predicate(
+        SQL("{} NOT IN ({})").format(Identifier(kwargs["column"]), _values(kwargs["value_set"])), _not_null(kwargs)
+    )
+
+
+def _not_in_set(kwargs: Mapping[str, Any]) -> Predicate:
+    return Predicate(
+        SQL("{} IN ({})").format(Identifier(kwargs["column"]), _values(kwargs["value_set"])), _not_null(kwargs)
+    )
+
+
+def _list_test(
+    operator: str, key: str, *, wanted: bool
+) -> Callable[[Mapping[str, Any]], Predicate]:
+    """Make a compiler for the `…_list` expectations over a text operator.
+
+    Args:
+        operator: `~` or `LIKE`.
+        key: The kwarg that holds the patterns.
+        wanted: True where values must match (any of, or with `match_on: all` all of) the patterns, False where
+            they must match none.
+    """
+
+    def compile_(kwargs: Mapping[str, Any]) -> Predicate:
+        matches = [
+            SQL("{} {} {}").format(Identifier(kwargs["column"]), SQL(operator), Literal(pattern))
+            for pattern in kwargs[key]
+        ]
+        if not wanted:
+            return Predicate(_any(matches), _not_null(kwargs))
+        joiner = " AND " if kwargs.get("match_on") == "all" else " OR "
+        return Predicate(SQL("NOT {}").format(_any(matches, joiner)), _not_null(kwargs))
+
+    return compile_
+
+
+def _null(kwargs: Mapping[str, Any]) -> Predicate:
+    return Predicate(_not_null(kwargs), _TRUE)
+
+
+def _required(kwargs: Mapping[str, Any]) -> Predicate:
+    return Predicate(SQL("{} IS NULL").format(Identifier(kwargs["column"])), _TRUE)
+
+
+def _unique(kwargs: Mapping[str, Any]) -> Duplicate:
+    return Duplicate((kwargs["column"],), _not_null(kwargs))
+
+
+def _considered_of(names: list[str], ignore: str) -> Composable:
+    """Return the rows that an expectation over several columns considers, by its `ignore_row_if`."""
+    joiner = {
+        "both_values_are_missing": " OR ",
+        "all_values_are_missing": " OR ",
+        "either_value_is_missing": " AND ",
+        "any_value_is_missing": " AND ",
+    }.get(ignore)
+    if joiner is None:
+        return _TRUE
+    return _any([SQL("{} IS NOT NULL").format(Identifier(name)) for name in names], joiner)
+
+
+def _compound_unique(kwargs: Mapping[str, Any]) -> Duplicate:
+    names = kwargs["column_list"]
+    return Duplicate(tuple(names), _considered_of(names, kwargs.get("ignore_row_if", "all_values_are_missing")))
+
+
+def _several(template: str, default_ignore: str) -> Callable[[Mapping[str, Any]], Predicate]:
+    """Make a compiler for pair expectations; `template` speaks of `{a}` and `{b}`."""
+
+    def compile_(kwargs: Mapping[str, Any]) -> Predicate:
+        names = [kwargs["column_A"], kwargs["column_B"]]
+        considered = _considered_of(names, kwargs.get("ignore_row_if", default_ignore))
+        broken = SQL(template).format(a=Identifier(names[0]), b=Identifier(names[1]))
+        return Predicate(SQL("({} AND {})").format(broken, considered), considered)
+
+    return compile_
+
+
+def _pair_greater(kwargs: Mapping[str, Any]) -> Predicate:
+    template = "{a} < {b}" if kwargs.get("or_equal") else "{a} <= {b}"
+    return _several(template, "both_values_are_missing")(kwargs)
+
+
+def _sum_equal(kwargs: Mapping[str, Any]) -> Predicate:
+    names = kwargs["column_list"]
+    considered = _considered_of(names, kwargs.get("ignore_row_if", "all_values_are_missing"))
+    total = SQL(" + ").join(Identifier(name) for name in names)
+    broken = SQL("({} <> {} AND {})").format(total, Literal(kwargs["sum_total"]), considered)
+    return Predicate(broken, considered)
+
+
+def _aggregate(template: str) -> Callable[[Mapping[str, Any]], TableTest]:
+    """Make a compiler for an expectation that bounds an aggregate; `template` speaks of `{column}` and `{table}`."""
+
+    def compile_(kwargs: Mapping[str, Any]) -> TableTest:
+        column = Identifier(kwargs["column"]) if "column" in kwargs else None
+
+        def observed(table: Composable) -> Composable:
+            return SQL(template).format(column=column, table=table)
+
+        return TableTest(
+            observed,
+            kwargs.get("min_value"),
+            kwargs.get("max_value"),
+            bool(kwargs.get("strict_min")),
+            bool(kwargs.get("strict_max")),
+        )
+
+    return compile_
+
+
+def _row_count_equal(kwargs: Mapping[str, Any]) -> TableTest:
+    return TableTest(lambda _: SQL("count(*)"), kwargs["value"], kwargs["value"])
+
+
+_DISTINCT: Final = "(SELECT count(*) FROM (SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL) AS d)"
+_BOUND_KEYS: Final = ("min_value", "max_value", "strict_min", "strict_max")
+
+
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """How one expectation type is compiled.
+
+    Attributes:
+        compile: Kwargs to test.
+        needs: Kwargs that must be given.
+        takes: Further kwargs that are understood; a rule with any other is left to GX.
+        one_of: Kwargs of which at least one must be given, where the expectation bounds something.
+    """
+
+    compile: Callable[[Mapping[str, Any]], Test]
+    needs: tuple[str, ...]
+    takes: tuple[str, ...] = ()
+    one_of: tuple[str, ...] = ()
+
+
+def _bounded(compile_: Callable[[Mapping[str, Any]], Test], *needs: str) -> Covered:
+    return Covered(compile_, needs, _BOUND_KEYS, ("min_value", "max_value"))
+
+
+_MULTI: Final = ("ignore_row_if",)
+COVERED: Final[Mapping[str, Covered]] = {
+    "expect_column_values_to_not_be_null": Covered(_required, ("column",)),
+    "expect_column_values_to_be_null": Covered(_null, ("column",)),
+    "expect_column_values_to_be_unique": Covered(_unique, ("column",)),
+    "expect_compound_columns_to_be_unique": Covered(_compound_unique, ("column_list",), _MULTI),
+    "expect_column_values_to_be_between": _bounded(_between, "column"),
+    "expect_column_values_to_be_in_set": Covered(_in_set, ("column", "value_set")),
+    "expect_column_values_to_not_be_in_set": Covered(_not_in_set, ("column", "value_set")),
+    "expect_column_values_to_match_regex": Covered(
+        _column_test("{column} !~ {regex}", regex="regex"), ("column", "regex")
+    ),
+    "expect_column_values_to_not_match_regex": Covered(
+        _column_test("{column} ~ {regex}", regex="regex"), ("column", "regex")
+    ),
+    "expect_column_values_to_match_regex_list": Covered(
+        _list_test("~", "regex_list", wanted=True), ("column", "regex_list"), ("match_on",)
+    ),
+    "expect_column_values_to_not_match_regex_list": Covered(
+        _list_test("~", "regex_list", wanted=False), ("column", "regex_list")
+    ),
+    "expect_column_values_to_match_like_pattern": Covered(
+        _column_test("{column} NOT LIKE {pattern}", pattern="like_pattern"), ("column", "like_pattern")
+    ),
+    "expect_column_values_to_not_match_like_pattern": Covered(
+        _column_test("{column} LIKE {pattern}", pattern="like_pattern"), ("column", "like_pattern")
+    ),
+    "expect_column_values_to_match_like_pattern_list": Covered(
+        _list_test("LIKE", "like_pattern_list", wanted=True), ("column", "like_pattern_list"), ("match_on",)
+    ),
+    "expect_column_values_to_not_match_like_pattern_list": Covered(
+        _list_test("LIKE", "like_pattern_list", wanted=False), ("column", "like_pattern_list")
+    ),
+    "expect_column_value_lengths_to_be_between": _bounded(_length_between, "column"),
+    "expect_column_value_lengths_to_equal": Covered(
+        _column_test("length({column}) <> {value}", value="value"), ("column", "value")
+    ),
+    "expect_column_pair_values_a_to_be_greater_than_b": Covered(
+        _pair_greater, ("column_A", "column_B"), ("or_equal", "ignore_row_if")
+    ),
+    "expect_column_pair_values_to_be_equal": Covered(
+        _several("{a} <> {b}", "both_values_are_missing"), ("column_A", "column_B"), _MULTI
+    ),
+    "expect_multicolumn_sum_to_equal": Covered(_sum_equal, ("column_list", "sum_total"), _MULTI),
+    "expect_table_row_count_to_equal": Covered(_row_count_equal, ("value",)),
+    "expect_table_row_count_to_be_between": _bounded(_aggregate("count(*)")),
+    "expect_column_min_to_be_between": _bounded(_aggregate("min({column})"), "column"),
+    "expect_column_max_to_be_between": _bounded(_aggregate("max({column})"), "column"),
+    "expect_column_mean_to_be_between": _bounded(_aggregate("avg({column})"), "column"),
+    "expect_column_sum_to_be_between": _bounded(_aggregate("sum({column})"), "column"),
+    "expect_column_stdev_to_be_between": _bounded(_aggregate("stddev_samp({column})"), "column"),
+    "expect_column_unique_value_count_to_be_between": _bounded(_aggregate(_DISTINCT), "column"),
+    "expect_column_proportion_of_unique_values_to_be_between": _bounded(
+        _aggregate(_DISTINCT + "::float8 / nullif(count({column}), 0)"), "column"
+    ),
+    "expect_column_proportion_of_non_null_values_to_be_between": _bounded(
+        _aggregate("count({column})::float8 / nullif(count(*), 0)"), "column"
+    ),
+}
+
+
+@cache
+def known_to_gx() -> frozenset[str]:
+    """Return the expectation types that the installed GX ships, found without importing it."""
+    spec = importlib.util.find_spec("great_expectations")
+    if spec is None or not spec.submodule_search_locations:
+        return frozenset(COVERED)
+    core = Path(spec.submodule_search_locations[0], "expectations", "core")
+    return frozenset(path.stem for path in core.glob("expect_*.py"))
+
+
+def compile_rule(rule: Rule) -> Test | None:
+    """Return the SQL of a rule, or None where only GX itself can judge it."""
+    covered = COVERED.get(rule.expectation)
+    if covered is None or rule.kwargs.keys() - _COMMON_KWARGS - set(covered.needs) - set(covered.takes):
+        return None
+    return covered.compile(rule.kwargs)
+
+
+def mostly_of(rule: Rule) -> float:
+    """Return the share of considered rows that must keep a row-level rule, 0 to 1."""
+    return float(rule.kwargs.get("mostly", 1.0))
+
+
+def column_names(rule: Rule) -> set[str]:
+    """Return the columns that a rule names in GX's own kwargs."""
+    single = [rule.kwargs[key] for key in ("column", "column_A", "column_B") if key in rule.kwargs]
+    return {*single, *rule.kwargs.get("column_list", ())}
+
+
+def _is_filled(value: Any) -> bool:
+    return value is not None and value not in ([], "")
+
+
+def problems_of(rule: Rule) -> list[str]:
+    """Return what is wrong with a rule's type or kwargs, in words; empty where nothing is."""
+    covered = COVERED.get(rule.expectation)
+    if covered is None:
+        known = rule.expectation in known_to_gx()
+        return [] if known else [f"Great Expectations has no expectation {rule.expectation!r}"]
+    problems = [
+        f"{rule.expectation} needs {key}" for key in covered.needs if not _is_filled(rule.kwargs.get(key))
+    ]
+    if covered.one_of and all(rule.kwargs.get(key) is None for key in covered.one_of):
+        problems.append(f"{rule.expectation} needs {' or '.join(covered.one_of)}")
+    allowed = _COMMON_KWARGS | _RENDERED_ALIKE | set(covered.needs) | set(covered.takes)
+    problems += [f"{rule.expectation} takes no {key!r}" for key in sorted(rule.kwargs.keys() - allowed)]
+    mostly = rule.kwargs.get("mostly", 1)
+    if not isinstance(mostly, int | float) or not 0 <= mostly <= 1:
+        problems.append(f"mostly must be a share from 0 to 1, not {mostly!r}")
+    return problems

@@ -1,0 +1,286 @@
+"""Publish: the one transaction that makes a gated slice visible, with its quarantine and its ledger row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import psycopg2.errors
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.sql import SQL, Composed, Identifier, Literal
+
+from penstock.core.contract.ddl import ensure_table, has_table_key, table_name
+from penstock.core.contract.model import Contract, LoadMode
+from penstock.core.errors import PublishBlocked, StageMissing
+from penstock.core.gate.judge import candidate_of
+from penstock.core.gate.plan import slice_bounds
+from penstock.core.ledger import Outcome, lock_slice, published_by, record_attempt
+from penstock.core.slice import Slice
+from penstock.core.stage import (
+    REASONS,
+    ROW_NUMBER,
+    Stage,
+    Staged,
+    column_types,
+    drop_stage,
+    need_stage,
+    read_stage,
+)
+
+LOCK_TIMEOUT_SECONDS: Final = 5
+"""How long publish waits for readers at the final metadata change. Readers queue behind it, so it is short."""
+
+
+def partition_name(contract: Contract, slice_: Slice) -> Identifier:
+    """Return the partition that holds a slice."""
+    return Identifier(contract.domain, f"{contract.table}_p{slice_.key.replace('-', '')}")
+
+
+def publish(
+    conn: Connection, contract: Contract, slice_: Slice, stage: Stage, *, dag_id: str | None = None
+) -> Outcome:
+    """Publish a slice that passed the gate; commits.
+
+    A repeated call of the same run finds its work done and returns the same counts.
+
+    Args:
+        conn: Connection to the warehouse.
+        contract: The contract.
+        slice_: The slice.
+        stage: The run's stage.
+        dag_id: For the ledger row.
+
+    Raises:
+        StageMissing: The run has no stage that passed the gate by this very contract.
+        SchemaMismatch: The warehouse table does not fit the contract.
+        PublishBlocked: Readers held the table for longer than `LOCK_TIMEOUT_SECONDS`.
+    """
+    try:
+        with conn, conn.cursor() as cur:
+            lock_slice(cur, stage)
+            if read_stage(cur, stage) is None:
+                done = published_by(cur, stage)
+                if done is not None:
+                    return done
+            staged = need_stage(cur, stage)
+            _check_passed(staged, contract, stage)
+            return _publish(cur, contract, slice_, stage, staged, dag_id)
+    except psycopg2.errors.LockNotAvailable as error:
+        raise PublishBlocked(
+            f"Readers held {contract.domain}.{contract.table} for more than {LOCK_TIMEOUT_SECONDS} s.",
+            dataset=stage.dataset,
+            slice_key=stage.slice_key,
+            next_step="nothing: the task is retried; pg_stat_activity shows who reads for that long.",
+        ) from error
+
+
+def _check_passed(staged: Staged, contract: Contract, stage: Stage) -> None:
+    if staged.state != "passed" or staged.contract_hash != contract.hash:
+        why = "was judged by another version of the contract" if staged.state == "passed" else "did not pass the gate"
+        raise StageMissing(
+            f"The stage of run {stage.run_id} {why}.",
+            dataset=stage.dataset,
+            slice_key=stage.slice_key,
+            next_step="clear the task `validate` with its downstream tasks.",
+        )
+
+
+def _publish(
+    cur: Cursor, contract: Contract, slice_: Slice, stage: Stage, staged: Staged, dag_id: str | None
+) -> Outcome:
+    ensure_table(cur, contract)
+    columns = column_types(cur, stage.table)
+    candidate = candidate_of(stage, columns)
+    passed = staged.extracted - staged.filtered - staged.quarantined
+    loaded = _MODES[contract.load_mode](cur, contract, slice_, candidate, passed)
+    outcome = Outcome(
+        extracted=staged.extracted,
+        loaded=loaded,
+        quarantined=staged.quarantined,
+        deduplicated=passed - loaded,
+        filtered=staged.filtered,
+    )
+    _keep_quarantine(cur, stage, numbered=ROW_NUMBER in columns)
+    drop_stage(cur, stage)
+    cur.execute("SELECT extract(epoch FROM clock_timestamp() - now())::float8")
+    row = cur.fetchone()
+    seconds = (staged.extract_seconds, staged.validate_seconds, row[0] if row else 0.0)
+    record_attempt(
+        cur, stage, contract, outcome, status="published", dag_id=dag_id, seconds=seconds, detail=staged.detail
+    )
+    return outcome
+
+
+def _names(columns: tuple[str, ...]) -> Composed:
+    return SQL(", ").join(map(Identifier, columns))
+
+
+def _all_columns(contract: Contract) -> tuple[str, ...]:
+    return tuple(column.name for column in contract.columns)
+
+
+# --- replace_partition -------------------------------------------------------------------------------------------
+
+
+def _replace_partition(cur: Cursor, contract: Contract, slice_: Slice, candidate: Identifier, passed: int) -> int:
+    """Make the staged table itself the slice's partition; return the number of its rows.
+
+    All that takes time (the one pass that proves the constraints, the index) happens before the table is locked.
+    """
+    assert contract.partition_by is not None  # noqa: S101 - checked when the contract is read
+    if ROW_NUMBER in column_types(cur, candidate):
+        cur.execute(SQL("ALTER TABLE {} DROP COLUMN {}").format(candidate, Identifier(ROW_NUMBER)))
+    removed = _prove_key(cur, contract, candidate)
+    bounds = [Literal(bound) for bound in slice_bounds(slice_)]
+    column = Identifier(contract.partition_by)
+    required = [
+        SQL("ALTER {} SET NOT NULL").format(Identifier(name.name)) for name in contract.columns if name.required
+    ]
+    in_slice = SQL("ADD CONSTRAINT penstock_slice CHECK ({c} IS NOT NULL AND {c} >= {low} AND {c} < {high})").format(
+        c=column, low=bounds[0], high=bounds[1]
+    )
+    cur.execute(SQL("ALTER TABLE {} {}").format(candidate, SQL(", ").join([*required, in_slice])))
+    _attach(cur, contract, slice_, candidate, bounds)
+    return passed - removed
+
+
+def _attach(cur: Cursor, contract: Contract, slice_: Slice, candidate: Identifier, bounds: list[Literal]) -> None:
+    """Put the proved table in the partition's place; the only step that readers can notice."""
+    partition, parent = partition_name(contract, slice_), table_name(contract)
+    cur.execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(f"{LOCK_TIMEOUT_SECONDS}s")))
+    cur.execute("SELECT to_regclass(%s) IS NOT NULL", (partition.as_string(cur),))
+    if cur.fetchone() == (True,):
+        cur.execute(SQL("ALTER TABLE {} DETACH PARTITION {}").format(parent, partition))
+        cur.execute(SQL("DROP TABLE {}").format(partition))
+    cur.execute(SQL("ALTER TABLE {} SET SCHEMA {}").format(candidate, Identifier(contract.domain)))
+    moved = Identifier(contract.domain, candidate.strings[1])
+    cur.execute(SQL("ALTER TABLE {} RENAME TO {}").format(moved, Identifier(partition.strings[1])))
+    cur.execute(
+        SQL("ALTER TABLE {} ATTACH PARTITION {} FOR VALUES FROM ({}) TO ({})").format(parent, partition, *bounds)
+    )
+    cur.execute(SQL("ALTER TABLE {} DROP CONSTRAINT penstock_slice").format(partition))
+    cur.execute("SET LOCAL lock_timeout = 0")
+
+
+def _prove_key(cur: Cursor, contract: Contract, candidate: Identifier) -> int:
+    """Build the key's unique index; only if that finds duplicates, remove them and build it again.
+
+    Returns:
+        The number of rows removed.
+    """
+    if not contract.key:
+        return 0
+    template = "ALTER TABLE {} ADD PRIMARY KEY ({})" if has_table_key(contract) else "CREATE UNIQUE INDEX ON {} ({})"
+    build = SQL(template).format(candidate, _names(contract.key))
+    cur.execute("SAVEPOINT unique_key")
+    try:
+        cur.execute(build)
+    except psycopg2.errors.UniqueViolation:
+        cur.execute("ROLLBACK TO SAVEPOINT unique_key")
+        removed = _deduplicate(cur, contract, candidate)
+        cur.execute(build)
+        return removed
+    return 0
+
+
+def _newest_first(contract: Contract, table: Composed) -> Composed:
+    """Order versions of one key so that the outcome depends on the rows alone, not on the order they came in."""
+    assert contract.cursor is not None  # noqa: S101 - without a cursor the gate lets no duplicate key pass
+    return SQL("{} DESC, {} DESC").format(Identifier(contract.cursor), table)
+
+
+def _as_text(alias: str, contract: Contract) -> Composed:
+    return SQL("({})::text").format(
+        SQL("ROW({})").format(SQL(", ").join(Identifier(alias, name) for name in _all_columns(contract)))
+    )
+
+
+def _deduplicate(cur: Cursor, contract: Contract, candidate: Identifier) -> int:
+    cur.execute(
+        SQL(
+            "DELETE FROM {table} WHERE ctid IN (SELECT c FROM (SELECT s.ctid AS c, row_number() OVER"
+            " (PARTITION BY {key} ORDER BY {order}) AS n FROM {table} AS s) AS d WHERE n > 1)"
+        ).format(
+            table=candidate, key=_names(contract.key), order=_newest_first(contract, _as_text("s", contract))
+        )
+    )
+    return cur.rowcount
+
+
+# --- merge -------------------------------------------------------------------------------------------------------
+
+
+def _merge(cur: Cursor, contract: Contract, slice_: Slice, candidate: Identifier, passed: int) -> int:  # noqa: ARG001
+    """Upsert by key; a row in the table gives way only to a row that is not older by the cursor.
+
+    Returns:
+        The rows inserted or updated; the others were older versions.
+    """
+    # Two merges into one table that touch the same keys in another order would deadlock.
+    cur.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"penstock merge {contract.dataset}",))
+    cur.execute("SAVEPOINT merge")
+    try:
+        cur.execute(_upsert(contract, SQL("{} AS s").format(candidate)))
+    except psycopg2.errors.CardinalityViolation:  # the slice holds a key twice
+        cur.execute("ROLLBACK TO SAVEPOINT merge")
+        newest = SQL("(SELECT DISTINCT ON ({key}) * FROM {table} AS s ORDER BY {key}, {order}) AS s").format(
+            key=_names(contract.key),
+            table=candidate,
+            order=_newest_first(contract, _as_text("s", contract)),
+        )
+        cur.execute(_upsert(contract, newest))
+    return cur.rowcount
+
+
+def _upsert(contract: Contract, rows: Composed) -> Composed:
+    assert contract.cursor is not None  # noqa: S101 - checked when the contract is read
+    columns = _all_columns(contract)
+    others = [name for name in columns if name not in contract.key]
+    return SQL(
+        "INSERT INTO {table} AS t ({names}) SELECT {names} FROM {rows} ON CONFLICT ({key})"
+        " DO UPDATE SET {sets} WHERE excluded.{cursor} >= t.{cursor}"
+    ).format(
+        table=table_name(contract),
+        names=_names(columns),
+        rows=rows,
+        key=_names(contract.key),
+        sets=SQL(", ").join(SQL("{n} = excluded.{n}").format(n=Identifier(name)) for name in others),
+        cursor=Identifier(contract.cursor),
+    )
+
+
+_MODES: Final[Mapping[LoadMode, Callable[[Cursor, Contract, Slice, Identifier, int], int]]] = {
+    LoadMode.REPLACE_PARTITION: _replace_partition,
+    LoadMode.MERGE: _merge,
+}
+
+
+# --- quarantine --------------------------------------------------------------------------------------------------
+
+
+def _keep_quarantine(cur: Cursor, stage: Stage, *, numbered: bool) -> None:
+    """Make the slice's quarantine what the gate moved aside now; rows seen before keep their `first_seen`."""
+    left_out = [REASONS, ROW_NUMBER] if numbered else [REASONS]
+    cur.execute(
+        SQL(
+            "CREATE TEMPORARY TABLE penstock_bad ON COMMIT DROP AS SELECT rules, payload, fingerprint,"
+            " row_number() OVER (PARTITION BY fingerprint ORDER BY rules)::integer AS occurrence FROM"
+            " (SELECT b.{reasons} AS rules, p.payload, md5(p.payload::text) AS fingerprint FROM {bad} AS b,"
+            " LATERAL (SELECT to_jsonb(b) - {left_out}::text[] AS payload) AS p) AS s"
+        ).format(reasons=Identifier(REASONS), bad=stage.bad, left_out=Literal(left_out))
+    )
+    slice_ = (stage.dataset, stage.slice_key)
+    cur.execute(
+        "DELETE FROM ops.quarantine AS q WHERE (dataset, slice_key) = (%s, %s) AND NOT EXISTS (SELECT FROM"
+        " penstock_bad AS b WHERE (b.fingerprint, b.occurrence) = (q.fingerprint, q.occurrence))",
+        slice_,
+    )
+    cur.execute(
+        "INSERT INTO ops.quarantine (dataset, slice_key, run_id, rules, payload, fingerprint, occurrence)"
+        " SELECT %s, %s, %s, rules, payload, fingerprint, occurrence FROM penstock_bad"
+        " ON CONFLICT (dataset, slice_key, fingerprint, occurrence) DO UPDATE"
+        " SET run_id = excluded.run_id, rules = excluded.rules, last_seen = clock_timestamp()",
+        (*slice_, stage.run_id),
+    )
+    cur.execute("DROP TABLE penstock_bad")

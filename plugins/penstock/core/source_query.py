@@ -1,0 +1,74 @@
+"""Stage a slice by a query in the warehouse: a mart is a dataset like any other, only its source is SQL."""
+
+from __future__ import annotations
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.sql import SQL, Composed, Identifier
+
+from penstock.core.contract.model import Contract
+from penstock.core.errors import SchemaMismatch
+from penstock.core.slice import Slice
+from penstock.core.source_table import widens
+from penstock.core.stage import Stage, column_types, create_stage, record_stage
+
+_PROBE = "penstock_query"
+
+
+def _query_types(cur: Cursor, query: SQL) -> dict[str, str]:
+    cur.execute(SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {} WITH NO DATA").format(Identifier(_PROBE), query))
+    return column_types(cur, Identifier("pg_temp", _PROBE))
+
+
+def _bound(cur: Cursor, sql: str, slice_: Slice) -> SQL:
+    """Return the query with the slice's parameters bound by the driver."""
+    return SQL(cur.mogrify(sql.strip().rstrip(";"), slice_.parameters).decode("utf-8"))
+
+
+def stage_query(warehouse: Connection, contract: Contract, slice_: Slice, stage: Stage, sql: str) -> int:
+    """Stage what a query gives for a slice; commits.
+
+    The query may bind `%(slice_key)s`, `%(slice_start)s` and `%(slice_end)s`, and must name its columns as the
+    contract does. A column whose type could lose something on the way to the contract's (say, a sum of unbounded
+    scale) is staged as text and cast by the gate, never rounded.
+
+    Returns:
+        The number of rows staged.
+
+    Raises:
+        SchemaMismatch: The query cannot be run, or lacks one of the contract's columns.
+    """
+    where = {"dataset": stage.dataset, "slice_key": stage.slice_key}
+    with warehouse, warehouse.cursor() as cur:
+        query = _bound(cur, sql, slice_)
+        try:
+            present = _query_types(cur, query)
+        except psycopg2.ProgrammingError as error:
+            raise SchemaMismatch(
+                f"The query cannot be run: {' '.join(str(error).split())}",
+                **where,
+                next_step="correct the SQL (or load the datasets it reads) and clear `extract`.",
+            ) from error
+        missing = [column.name for column in contract.columns if column.name not in present]
+        if missing:
+            raise SchemaMismatch(
+                f"The query gives no column {', '.join(missing)}.",
+                **where,
+                next_step="name the query's columns as the contract does and clear `extract`.",
+            )
+        columns = [
+            (column.name, column.type if widens(present[column.name], column.type) else "text")
+            for column in contract.columns
+        ]
+        create_stage(cur, stage, columns, contract)
+        names = SQL(", ").join(Identifier(name) for name, _ in columns)
+        values: list[Composed] = [SQL("{}::{}").format(Identifier(name), SQL(type_)) for name, type_ in columns]
+        cur.execute(
+            SQL("INSERT INTO {} ({}) SELECT {} FROM ({}) AS q").format(
+                stage.table, names, SQL(", ").join(values), query
+            )
+        )
+        rows = cur.rowcount
+        record_stage(cur, stage, contract, extracted=rows, detail={"source": "query"})
+    return rows

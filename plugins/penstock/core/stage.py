@@ -1,0 +1,171 @@
+"""The stage: where a slice's rows wait for the gate.
+
+A stage is a table in the schema `staging`, named after dataset and run, with a row in `ops.stage`. Columns carry the
+contract's names; a column whose values the source cannot give in the contract's type is staged as text, and the
+gate casts it. Beside it may stand `<name>__typed`, the cast rows, and `<name>__bad`, the rows that broke a rule.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+from psycopg2.extras import Json
+from psycopg2.sql import SQL, Composed, Identifier
+
+from penstock.core.contract.model import Contract
+from penstock.core.errors import StageMissing
+from penstock.core.slice import Slice
+
+ROW_NUMBER: Final = "_row"
+REASONS: Final = "_rules"
+_MAX_STEM: Final = 40  # 63 bytes for a Postgres name, less the digest and the longest suffix
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The names of one run's stage.
+
+    Attributes:
+        name: Bare name of the stage table, also the key of `ops.stage`.
+        dataset: The dataset.
+        slice_key: The slice.
+        run_id: The Airflow run.
+    """
+
+    name: str
+    dataset: str
+    slice_key: str
+    run_id: str
+
+    @property
+    def table(self) -> Identifier:
+        """The rows as extracted (less those that the gate has moved out of a typed stage)."""
+        return Identifier("staging", self.name)
+
+    @property
+    def typed(self) -> Identifier:
+        """The rows after casting, where any column was staged as text."""
+        return Identifier("staging", f"{self.name}__typed")
+
+    @property
+    def bad(self) -> Identifier:
+        """The rows that broke a rule, with the rules' names."""
+        return Identifier("staging", f"{self.name}__bad")
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What `ops.stage` holds about a stage; counts in rows, times in seconds."""
+
+    state: str
+    extracted: int
+    filtered: int
+    quarantined: int
+    contract_hash: str
+    detail: dict[str, Any]
+    extract_seconds: float
+    validate_seconds: float
+
+
+def stage_of(dataset: str, slice_: Slice, run_id: str) -> Stage:
+    """Name the stage of a run; the same arguments always give the same name."""
+    digest = hashlib.sha256(f"{dataset}\n{slice_.key}\n{run_id}".encode()).hexdigest()[:14]
+    stem = dataset.replace("/", "__")[:_MAX_STEM]
+    return Stage(f"{stem}_{digest}", dataset, slice_.key, run_id)
+
+
+def create_stage(cur: Cursor, stage: Stage, columns: Sequence[tuple[str, str]], contract: Contract) -> None:
+    """Make the stage anew, dropping what an earlier attempt of the run left; in the caller's transaction.
+
+    Args:
+        cur: Cursor on the warehouse.
+        stage: The stage.
+        columns: Name and type of each column, in the order in which they will be copied.
+        contract: The contract; if any type differs from its own, the rows are numbered for the cast.
+    """
+    drop_stage(cur, stage)
+    definitions = [
+        SQL("{} {}").format(Identifier(name), SQL(type_))  # a canonical type: see contract.types
+        for name, type_ in columns
+    ]
+    if any(contract.column(name).type != type_ for name, type_ in columns):
+        definitions.append(SQL("{} bigint GENERATED ALWAYS AS IDENTITY").format(Identifier(ROW_NUMBER)))
+    cur.execute(SQL("CREATE TABLE {} ({})").format(stage.table, SQL(", ").join(definitions)))
+
+
+def copy_into(stage: Stage, columns: Sequence[str], *, binary: bool) -> Composed:
+    """Return the COPY statement that fills a stage created in the same transaction.
+
+    FREEZE is allowed there, and spares the gate's scan from writing hint bits.
+    """
+    return SQL("COPY {} ({}) FROM STDIN (FORMAT {}, FREEZE)").format(
+        stage.table, SQL(", ").join(map(Identifier, columns)), SQL("binary" if binary else "csv")
+    )
+
+
+def record_stage(cur: Cursor, stage: Stage, contract: Contract, *, extracted: int, detail: dict[str, Any]) -> None:
+    """Record a filled stage; in the transaction that fills it, whose age is taken as the time of the extract."""
+    cur.execute(
+        "INSERT INTO ops.stage (name, dataset, slice_key, run_id, state, extracted, contract_hash, detail,"
+        " extract_seconds) VALUES (%s, %s, %s, %s, 'staged', %s, %s, %s,"
+        " extract(epoch FROM clock_timestamp() - now()))",
+        (stage.name, stage.dataset, stage.slice_key, stage.run_id, extracted, contract.hash, Json(detail)),
+    )
+
+
+def read_stage(cur: Cursor, stage: Stage) -> Staged | None:
+    """Return what is recorded about a stage and lock the record until the transaction ends; None if there is none."""
+    cur.execute(
+        "SELECT state, extracted, filtered, quarantined, contract_hash, detail, extract_seconds, validate_seconds"
+        " FROM ops.stage WHERE name = %s FOR UPDATE",
+        (stage.name,),
+    )
+    row = cur.fetchone()
+    return Staged(*row) if row else None
+
+
+def need_stage(cur: Cursor, stage: Stage) -> Staged:
+    """Return what is recorded about a stage, as `read_stage` does.
+
+    Raises:
+        StageMissing: Nothing is staged for this run.
+    """
+    staged = read_stage(cur, stage)
+    if staged is None:
+        raise StageMissing(
+            f"Run {stage.run_id} has no staged rows.",
+            dataset=stage.dataset,
+            slice_key=stage.slice_key,
+            next_step="clear the task `extract` with its downstream tasks.",
+        )
+    return staged
+
+
+def drop_stage(cur: Cursor, stage: Stage) -> None:
+    """Drop a stage with all that belongs to it; no error where there is none."""
+    cur.execute("DELETE FROM ops.stage WHERE name = %s", (stage.name,))
+    cur.execute(SQL("DROP TABLE IF EXISTS {}, {}, {}").format(stage.table, stage.typed, stage.bad))
+
+
+def column_types(cur: Cursor, table: Identifier | str) -> dict[str, str]:
+    """Return name and type, as `format_type()` spells it, of a table's columns in order; empty if there is no table."""
+    name = table if isinstance(table, str) else table.as_string(cur)
+    cur.execute(
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+        " WHERE attrelid = to_regclass(%s) AND attnum > 0 AND NOT attisdropped ORDER BY attnum",
+        (name,),
+    )
+    return dict(cur.fetchall())
+
+
+def open_session(conn: Connection) -> None:
+    """Give a warehouse session the settings that results depend on: times are UTC, text is UTF-8; commits."""
+    with conn, conn.cursor() as cur:
+        cur.execute("SET TIME ZONE 'UTC'")
+        cur.execute("SET application_name = 'penstock'")
+    conn.set_client_encoding("UTF8")
