@@ -25,7 +25,7 @@ class _Sender(threading.Thread):
             with os.fdopen(self._write_end, "wb", buffering=_BLOCK_BYTES) as out:
                 self._source.copy_expert(self._statement, out, size=_BLOCK_BYTES)
             self.rows = self._source.rowcount
-        except BaseException as error:  # noqa: BLE001 - handed to the caller, in its thread
+        except BaseException as error:
             self.error = error
 
 
@@ -53,7 +53,7 @@ def pipe_copy(source: Cursor, copy_out: Composable, target: Cursor, copy_in: Com
     try:
         with os.fdopen(read_end, "rb", buffering=_BLOCK_BYTES) as incoming:
             target.copy_expert(copy_in, incoming, size=_BLOCK_BYTES)
-    except BaseException as error:  # noqa: BLE001 - raised below, once the sender has ended
+    except BaseException as error:
         target_error = error
     sender.join()
     if sender.error is not None and not (target_error and _is_broken_pipe(sender.error)):

@@ -22,7 +22,7 @@ _FORMAT: Final = 1
 class LakePath(Protocol):
     """What the lake needs of a path; `pathlib.Path` and Airflow's `ObjectStoragePath` both have it."""
 
-    def __truediv__(self, key: str) -> LakePath: ...  # noqa: D105
+    def __truediv__(self, key: str) -> LakePath: ...
     def open(self, mode: str = "r") -> IO[Any]:
         """Open the file."""
         ...
@@ -88,10 +88,7 @@ class LakeWriter:
         names = list(dict.fromkeys(name for record in records for name in record))
         self._fields.update(dict.fromkeys(names))
         table = pyarrow.table(
-            {
-                name: pyarrow.array([_text(record.get(name)) for record in records], pyarrow.string())
-                for name in names
-            }
+            {name: pyarrow.array([_text(record.get(name)) for record in records], pyarrow.string()) for name in names}
         )
         buffer = io.BytesIO()
         pyarrow.parquet.write_table(table, buffer, compression="zstd")
@@ -142,8 +139,5 @@ def read_parts(folder: LakePath, columns: Mapping[str, str]) -> Iterator[Any]:
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(body))
         empty = pyarrow.nulls(table.num_rows, pyarrow.string())
         yield pyarrow.table(
-            {
-                name: table.column(field_) if field_ in table.column_names else empty
-                for field_, name in columns.items()
-            }
+            {name: table.column(field_) if field_ in table.column_names else empty for field_, name in columns.items()}
         )

@@ -97,5 +97,6 @@ def published_by(cur: Cursor, stage: Stage) -> Outcome | None:
 def lock_slice(cur: Cursor, stage: Stage) -> None:
     """Let one transaction at a time work on a slice; released at its end."""
     cur.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"penstock {stage.dataset} {stage.slice_key}",)
+        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
+        (f"penstock {stage.dataset} {stage.slice_key}",),
     )

@@ -47,7 +47,9 @@ def _records(answer: Any, paging: PageNumber) -> Sequence[Mapping[str, Any]]:
     return records
 
 
-def read_pages(fetch: Fetch, paging: PageNumber, parameters: Mapping[str, str]) -> Iterator[Sequence[Mapping[str, Any]]]:
+def read_pages(
+    fetch: Fetch, paging: PageNumber, parameters: Mapping[str, str]
+) -> Iterator[Sequence[Mapping[str, Any]]]:
     """Yield the rows of each page, and hold the pages to the total that the source announced.
 
     Raises:

@@ -8,7 +8,7 @@ from typing import Final
 import psycopg2.errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
-from psycopg2.sql import SQL, Composed, Identifier, Literal
+from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
 from penstock.core.contract.ddl import ensure_table, has_table_key, table_name
 from penstock.core.contract.model import Contract, LoadMode
@@ -37,9 +37,7 @@ def partition_name(contract: Contract, slice_: Slice) -> Identifier:
     return Identifier(contract.domain, f"{contract.table}_p{slice_.key.replace('-', '')}")
 
 
-def publish(
-    conn: Connection, contract: Contract, slice_: Slice, stage: Stage, *, dag_id: str | None = None
-) -> Outcome:
+def publish(conn: Connection, contract: Contract, slice_: Slice, stage: Stage, *, dag_id: str | None = None) -> Outcome:
     """Publish a slice that passed the gate; commits.
 
     A repeated call of the same run finds its work done and returns the same counts.
@@ -107,7 +105,14 @@ def _publish(
     row = cur.fetchone()
     seconds = (staged.extract_seconds, staged.validate_seconds, row[0] if row else 0.0)
     record_attempt(
-        cur, stage, contract, outcome, status="published", dag_id=dag_id, seconds=seconds, detail=staged.detail
+        cur,
+        stage,
+        contract,
+        outcome,
+        status="published",
+        dag_id=dag_id,
+        seconds=seconds,
+        detail=staged.detail,
     )
     return outcome
 
@@ -132,7 +137,7 @@ def _replace_partition(cur: Cursor, contract: Contract, slice_: Slice, candidate
     if ROW_NUMBER in column_types(cur, candidate):
         cur.execute(SQL("ALTER TABLE {} DROP COLUMN {}").format(candidate, Identifier(ROW_NUMBER)))
     removed = _prove_key(cur, contract, candidate)
-    bounds = [Literal(bound) for bound in slice_bounds(slice_)]
+    bounds: list[Composable] = [Literal(bound) for bound in slice_bounds(slice_)]
     column = Identifier(contract.partition_by)
     required = [
         SQL("ALTER {} SET NOT NULL").format(Identifier(name.name)) for name in contract.columns if name.required
@@ -145,7 +150,7 @@ def _replace_partition(cur: Cursor, contract: Contract, slice_: Slice, candidate
     return passed - removed
 
 
-def _attach(cur: Cursor, contract: Contract, slice_: Slice, candidate: Identifier, bounds: list[Literal]) -> None:
+def _attach(cur: Cursor, contract: Contract, slice_: Slice, candidate: Identifier, bounds: list[Composable]) -> None:
     """Put the proved table in the partition's place; the only step that readers can notice."""
     partition, parent = partition_name(contract, slice_), table_name(contract)
     cur.execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(f"{LOCK_TIMEOUT_SECONDS}s")))
@@ -201,9 +206,7 @@ def _deduplicate(cur: Cursor, contract: Contract, candidate: Identifier) -> int:
         SQL(
             "DELETE FROM {table} WHERE ctid IN (SELECT c FROM (SELECT s.ctid AS c, row_number() OVER"
             " (PARTITION BY {key} ORDER BY {order}) AS n FROM {table} AS s) AS d WHERE n > 1)"
-        ).format(
-            table=candidate, key=_names(contract.key), order=_newest_first(contract, _as_text("s", contract))
-        )
+        ).format(table=candidate, key=_names(contract.key), order=_newest_first(contract, _as_text("s", contract)))
     )
     return cur.rowcount
 

@@ -28,9 +28,7 @@ from penstock.core.gate.expectations import column_names, problems_of
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _LATER_MODES: Final = ("append", "scd2", "snapshot")
 _LATER_POLICIES: Final = ("evolve", "quarantine")
-_KNOWN_PROPERTIES: Final = frozenset(
-    ("loadMode", "cursor", "partitionBy", "schemaPolicy", "quarantineBudget", "mask")
-)
+_KNOWN_PROPERTIES: Final = frozenset(("loadMode", "cursor", "partitionBy", "schemaPolicy", "quarantineBudget", "mask"))
 
 
 @cache
@@ -141,7 +139,11 @@ def _share(text: str) -> Fraction:
 
 
 def _choice(
-    value: Any, choices: type[LoadMode] | type[SchemaPolicy], later: tuple[str, ...], where: str, report: _Report
+    value: Any,
+    choices: type[LoadMode] | type[SchemaPolicy],
+    later: tuple[str, ...],
+    where: str,
+    report: _Report,
 ) -> Any:
     known = [choice.value for choice in choices]
     if value in known:

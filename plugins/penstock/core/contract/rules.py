@@ -126,7 +126,7 @@ _LIBRARY: Final[Mapping[str, Callable[[Mapping[str, Any], str | None], tuple[str
 
 
 def _library(item: Mapping[str, Any], column: str | None) -> tuple[str, dict[str, Any]]:
-    metric = item.get("metric")
+    metric = str(item.get("metric"))
     if metric not in _LIBRARY:
         raise ValueError(f"metric {metric!r} is not supported; known are {', '.join(_LIBRARY)}")
     return _LIBRARY[metric](item, column)

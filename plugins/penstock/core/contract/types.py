@@ -29,15 +29,12 @@ _ALIASES: Final = {
     "timetz": "time with time zone",
 }
 _PLAIN: Final = frozenset(
-    """text smallint integer bigint real boolean date interval uuid json jsonb bytea inet cidr macaddr xml
-    """.split()
-) | {
-    "double precision",
-    "timestamp without time zone",
-    "timestamp with time zone",
-    "time without time zone",
-    "time with time zone",
-}
+    (
+        *("text", "smallint", "integer", "bigint", "real", "double precision", "boolean", "uuid", "bytea"),
+        *("date", "interval", "timestamp without time zone", "timestamp with time zone"),
+        *("time without time zone", "time with time zone", "json", "jsonb", "xml", "inet", "cidr", "macaddr"),
+    )
+)
 _SIZED: Final = {"numeric": 2, "character varying": 1, "character": 1}
 _LOGICAL: Final = {
     "string": "text",

@@ -54,9 +54,7 @@ def cast_stage(cur: Cursor, stage: Stage, contract: Contract, staged: dict[str, 
     ]
     definitions = [SQL("{} {}").format(Identifier(column.name), SQL(column.type)) for column in columns]
     cur.execute(
-        SQL("CREATE TABLE {} ({}, {} bigint)").format(
-            stage.typed, SQL(", ").join(definitions), Identifier(ROW_NUMBER)
-        )
+        SQL("CREATE TABLE {} ({}, {} bigint)").format(stage.typed, SQL(", ").join(definitions), Identifier(ROW_NUMBER))
     )
     cur.execute(
         SQL(

@@ -151,19 +151,19 @@ def _values(values: list[Any]) -> Composed:
 
 def _in_set(kwargs: Mapping[str, Any]) -> Predicate:
     return Predicate(
-        SQL("{} NOT IN ({})").format(Identifier(kwargs["column"]), _values(kwargs["value_set"])), _not_null(kwargs)
+        SQL("{} NOT IN ({})").format(Identifier(kwargs["column"]), _values(kwargs["value_set"])),
+        _not_null(kwargs),
     )
 
 
 def _not_in_set(kwargs: Mapping[str, Any]) -> Predicate:
     return Predicate(
-        SQL("{} IN ({})").format(Identifier(kwargs["column"]), _values(kwargs["value_set"])), _not_null(kwargs)
+        SQL("{} IN ({})").format(Identifier(kwargs["column"]), _values(kwargs["value_set"])),
+        _not_null(kwargs),
     )
 
 
-def _list_test(
-    operator: str, key: str, *, wanted: bool
-) -> Callable[[Mapping[str, Any]], Predicate]:
+def _list_test(operator: str, key: str, *, wanted: bool) -> Callable[[Mapping[str, Any]], Predicate]:
     """Make a compiler for the `…_list` expectations over a text operator.
 
     Args:
@@ -245,7 +245,7 @@ def _aggregate(template: str) -> Callable[[Mapping[str, Any]], TableTest]:
     """Make a compiler for an expectation that bounds an aggregate; `template` speaks of `{column}` and `{table}`."""
 
     def compile_(kwargs: Mapping[str, Any]) -> TableTest:
-        column = Identifier(kwargs["column"]) if "column" in kwargs else None
+        column: Composable = Identifier(kwargs["column"]) if "column" in kwargs else _TRUE
 
         def observed(table: Composable) -> Composable:
             return SQL(template).format(column=column, table=table)
@@ -390,9 +390,7 @@ def problems_of(rule: Rule) -> list[str]:
     if covered is None:
         known = rule.expectation in known_to_gx()
         return [] if known else [f"Great Expectations has no expectation {rule.expectation!r}"]
-    problems = [
-        f"{rule.expectation} needs {key}" for key in covered.needs if not _is_filled(rule.kwargs.get(key))
-    ]
+    problems = [f"{rule.expectation} needs {key}" for key in covered.needs if not _is_filled(rule.kwargs.get(key))]
     if covered.one_of and all(rule.kwargs.get(key) is None for key in covered.one_of):
         problems.append(f"{rule.expectation} needs {' or '.join(covered.one_of)}")
     allowed = _COMMON_KWARGS | _RENDERED_ALIKE | set(covered.needs) | set(covered.takes)

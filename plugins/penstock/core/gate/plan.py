@@ -86,9 +86,7 @@ class GatePlan:
             row_verdict(rule.rule, unexpected, considered)
             for rule, unexpected, considered in zip(self.row_rules, counts[::2], counts[1::2], strict=True)
         ]
-        found += [
-            table_verdict(rule, value) for rule, value in zip(self.table_rules, observed, strict=True)
-        ]
+        found += [table_verdict(rule, value) for rule, value in zip(self.table_rules, observed, strict=True)]
         return found
 
     def quarantining(self, verdicts: list[Verdict]) -> list[RowRule]:
@@ -171,9 +169,7 @@ def _belongs_to(slice_: Slice, column: str) -> RowRule:
 
 def reasons(rules: list[RowRule], table: Composable) -> Composed:
     """Return the array of the names of the rules that a row of the table breaks."""
-    cases = [
-        SQL("CASE WHEN {} THEN {} END").format(row.test.breaks(table), Literal(row.rule.id)) for row in rules
-    ]
+    cases = [SQL("CASE WHEN {} THEN {} END").format(row.test.breaks(table), Literal(row.rule.id)) for row in rules]
     return SQL("array_remove(ARRAY[{}]::text[], NULL)").format(SQL(", ").join(cases))
 
 

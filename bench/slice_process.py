@@ -1,0 +1,75 @@
+"""One slice through Penstock's core, in a process of its own; started by bench/throughput.py.
+
+A JSON job on standard input, a JSON report on standard output:
+
+    job     {"source": DSN, "warehouse": DSN, "table": …, "contract": file, "day": …, "run": …}
+    report  {"seconds": …, "extract": …, "validate": …, "publish": …, "loaded": rows, "rules": number, "peak_mb": …}
+
+`seconds` runs from before the contract is read and the servers are connected to until the slice is published.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+
+from penstock.core.contract import load_contract
+from penstock.core.gate.judge import judge, refuse
+from penstock.core.ops import ensure_ops
+from penstock.core.publish import publish
+from penstock.core.slice import day_slice
+from penstock.core.source_table import stage_table
+from penstock.core.stage import open_session, stage_of
+
+
+def peak_mb() -> float:
+    """Return the largest resident memory this process has had, in MB (10^6 bytes).
+
+    `ru_maxrss` also remembers the parent, as which a child begins; where Linux tells it for the program alone
+    (VmHWM), that is taken.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+def run(job: dict[str, Any]) -> dict[str, float]:
+    """Extract, judge and publish one slice, as the three operators do, and report on it."""
+    begin = time.perf_counter()
+    contract = load_contract(Path(job["contract"]))
+    slice_ = day_slice(job["day"])
+    stage = stage_of(contract.dataset, slice_, job["run"])
+    source, warehouse = psycopg2.connect(job["source"]), psycopg2.connect(job["warehouse"])
+    open_session(warehouse)
+    ensure_ops(warehouse)
+    stage_table(source, warehouse, contract, slice_, stage, job["table"])
+    staged = time.perf_counter()
+    gated = judge(warehouse, contract, slice_, stage)
+    refuse(gated, stage, job["contract"])
+    judged = time.perf_counter()
+    outcome = publish(warehouse, contract, slice_, stage)
+    end = time.perf_counter()
+    source.close()
+    warehouse.close()
+    return {
+        "seconds": end - begin,
+        "extract": staged - begin,
+        "validate": judged - staged,
+        "publish": end - judged,
+        "loaded": outcome.loaded,
+        "rules": len(gated.verdicts),
+        "peak_mb": peak_mb(),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(run(json.load(sys.stdin))))

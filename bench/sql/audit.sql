@@ -1,0 +1,13 @@
+-- The ten rules of bench/payments.yaml, as one would write them by hand: one scan.
+SELECT count(*),
+       count(*) FILTER (WHERE payment_id IS NULL),
+       count(*) FILTER (WHERE account_id IS NULL),
+       count(*) FILTER (WHERE recorded_at IS NULL),
+       count(*) FILTER (WHERE amount IS NULL),
+       count(*) FILTER (WHERE currency IS NULL),
+       count(*) FILTER (WHERE amount <= 0 OR amount > 100000),
+       count(*) FILTER (WHERE fee < 0 OR fee > 1000),
+       count(*) FILTER (WHERE currency NOT IN ('EUR', 'GBP', 'USD', 'CHF', 'SEK')),
+       count(*) FILTER (WHERE reference !~ '^PAY-[0-9a-f]{12}$'),
+       count(*) FILTER (WHERE length(note) NOT BETWEEN 1 AND 120)
+FROM :table;

@@ -1,0 +1,1 @@
+"""From a connection to a client: authentication, sessions, retries. No business rules."""

@@ -1,0 +1,160 @@
+"""A JSON API behind an ordinary Airflow HTTP connection."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+from airflow.sdk import BaseHook
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    wait_exponential_jitter,
+)
+
+from penstock.core.errors import CredentialsError, SourceError, SourceThrottled, SourceUnavailable
+from penstock.core.lake import decode
+
+if TYPE_CHECKING:
+    import httpx
+
+_TIMEOUT_SECONDS: Final = 30.0
+_PATIENCE_SECONDS: Final = 60.0
+_MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+_BACKOFF: Final = wait_exponential_jitter(initial=0.5, max=20)
+
+
+def retry_after_seconds(header: str | None, now: datetime) -> float | None:
+    """Read a `Retry-After` header, in seconds from `now`; None where it is missing or malformed.
+
+    Source: RFC 9110, section 10.2.3 (delay in seconds, or an HTTP date).
+    """
+    if header is None:
+        return None
+    if header.strip().isdigit():
+        return float(header)
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
+
+
+def _wait(state: RetryCallState) -> float:
+    error = state.outcome.exception() if state.outcome else None
+    asked = error.retry_after if isinstance(error, SourceThrottled) else None
+    return _BACKOFF(state) if asked is None else asked
+
+
+class JsonApiHook(BaseHook):
+    """Requests to a JSON API; the connection's password is sent as a bearer token.
+
+    Short troubles (429, 5xx, a dropped connection) are sat out here for up to a minute in all, waiting as long as
+    `Retry-After` asks; what lasts longer is raised, and the task's retry policy takes over.
+
+    Args:
+        conn_id: An HTTP connection: host, port, schema (`http`, `https`), password (the token).
+    """
+
+    conn_name_attr = "conn_id"
+    default_conn_name = "http_default"
+    conn_type = "http"
+    hook_name = "JSON API"
+
+    def __init__(self, conn_id: str) -> None:
+        super().__init__()
+        self.conn_id = conn_id
+
+    @cached_property
+    def client(self) -> httpx.Client:
+        """The client, built from the connection at the first request."""
+        import httpx
+
+        connection = self.get_connection(self.conn_id)
+        scheme = connection.schema or "http"
+        host = connection.host or ""
+        base = host if "://" in host else f"{scheme}://{host}"
+        headers = {"Accept": "application/json"}
+        if connection.password:
+            headers["Authorization"] = f"Bearer {connection.password}"
+        return httpx.Client(
+            base_url=f"{base}:{connection.port}" if connection.port else base,
+            headers=headers,
+            timeout=_TIMEOUT_SECONDS,
+        )
+
+    def close(self) -> None:
+        """Close the client's connections."""
+        if "client" in self.__dict__:
+            self.client.close()
+
+    def get(self, path: str, parameters: Mapping[str, str]) -> Any:
+        """Send one GET request and decode the answer, numbers kept as the text they were written in.
+
+        Raises:
+            CredentialsError: 401 or 403.
+            SourceThrottled: 429 or 503 with `Retry-After`, for longer than a minute.
+            SourceUnavailable: No connection, a time-out or 5xx, for longer than a minute.
+            SourceError: Any other status, a body that is too large or is not JSON.
+        """
+        patient = Retrying(
+            retry=retry_if_exception_type((SourceThrottled, SourceUnavailable)),
+            wait=_wait,
+            stop=_out_of_patience,
+            reraise=True,
+        )
+        return patient(self._get_once, path, parameters)
+
+    def _get_once(self, path: str, parameters: Mapping[str, str]) -> Any:
+        import httpx
+
+        try:
+            with self.client.stream("GET", path, params=dict(parameters)) as response:
+                self._check(response)
+                return decode(_body(response))
+        except httpx.TransportError as error:
+            raise SourceUnavailable(
+                f"No answer from connection {self.conn_id!r}, {path}: {type(error).__name__}: {error}",
+                next_step="nothing if it comes back: the task is retried.",
+            ) from error
+
+    def _check(self, response: httpx.Response) -> None:
+        status, path = response.status_code, response.url.path
+        said = f"{self.conn_id!r} answered {status} for {path}"
+        if status in (401, 403):
+            raise CredentialsError(
+                f"Connection {said}.",
+                next_step=f"correct the token of connection {self.conn_id!r}, clear the task.",
+            )
+        wait = retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC))
+        if status == 429 or (status == 503 and wait is not None):  # noqa: PLR2004 - HTTP statuses
+            raise SourceThrottled(f"Connection {said} and asks to wait.", retry_after=wait)
+        if status >= 500:  # noqa: PLR2004
+            raise SourceUnavailable(f"Connection {said}.", next_step="nothing if it comes back: the task is retried.")
+        if status != 200:  # noqa: PLR2004
+            raise SourceError(f"Connection {said}: {_start(response)}")
+
+
+def _out_of_patience(state: RetryCallState) -> bool:
+    """Stop where the next wait would end after the patience does: a task should not sleep that long."""
+    return (state.seconds_since_start or 0) + _wait(state) > _PATIENCE_SECONDS
+
+
+def _start(response: httpx.Response) -> str:
+    for block in response.iter_bytes(200):
+        return block.decode("utf-8", "replace")
+    return "(no body)"
+
+
+def _body(response: httpx.Response) -> bytes:
+    parts, size = [], 0
+    for block in response.iter_bytes():
+        size += len(block)
+        if size > _MAX_BODY_BYTES:
+            raise SourceError(f"The answer is larger than {_MAX_BODY_BYTES // 2**20} MiB; ask for smaller pages.")
+        parts.append(block)
+    return b"".join(parts)

@@ -1,0 +1,69 @@
+"""Connections to Postgres, as source and as warehouse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg2
+from airflow.providers.postgres.hooks.postgres import PostgresHook
+from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, named as one
+
+from penstock.core.errors import CredentialsError, SourceUnavailable
+from penstock.core.ops import ensure_ops
+from penstock.core.stage import open_session
+
+_REFUSALS = (
+    "authentication failed",
+    "no password supplied",
+    "no pg_hba.conf entry",
+    "role ",
+    "permission denied",
+)
+
+
+class CheckedPostgresHook(PostgresHook):
+    """A `PostgresHook` that tells credentials that are wrong from a server that is away."""
+
+    def get_conn(self) -> Any:
+        """Connect.
+
+        Raises:
+            CredentialsError: The server refused the user or the password.
+            SourceUnavailable: The server could not be reached.
+        """
+        try:
+            return super().get_conn()
+        except psycopg2.OperationalError as error:
+            connection = f"connection {self.get_conn_id()!r}"
+            if any(mark in str(error) for mark in _REFUSALS):
+                raise CredentialsError(
+                    f"The server of {connection} refused it: {_first_line(error)}",
+                    next_step=f"correct user and password of {connection} and clear the task.",
+                ) from error
+            raise SourceUnavailable(
+                f"The server of {connection} cannot be reached: {_first_line(error)}",
+                next_step="nothing if it comes back: the task is retried.",
+            ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+class WarehouseHook(CheckedPostgresHook):
+    """The warehouse, with Penstock's own tables in place and a session in UTC."""
+
+    conn_name_attr = "warehouse_conn_id"
+    default_conn_name = "warehouse"
+
+    def session(self) -> Connection:
+        """Connect and make ready; the caller closes.
+
+        Raises:
+            CredentialsError: The server refused the user or the password.
+            SourceUnavailable: The server could not be reached.
+        """
+        connection: Connection = self.get_conn()
+        open_session(connection)
+        ensure_ops(connection)
+        return connection

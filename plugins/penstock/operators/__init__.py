@@ -1,0 +1,1 @@
+"""Thin operators: arguments in, core called, a small summary out."""

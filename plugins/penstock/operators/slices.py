@@ -1,0 +1,70 @@
+"""What all operators on a slice share: which slice of which dataset the run stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from penstock.core.contract import Contract
+from penstock.core.slice import Slice, resolve_slice
+from penstock.core.stage import Stage, stage_of
+from penstock.project import contract_of
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+    from penstock.hooks.postgres import WarehouseHook
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """The slice of the run, with its contract and the names of its stage."""
+
+    contract: Contract
+    slice: Slice
+    stage: Stage
+
+
+class SliceOperator(BaseOperator):
+    """Base of the operators on one slice of one dataset.
+
+    Args:
+        dataset: `<domain>/<table>`.
+        warehouse_conn_id: Connection of the warehouse.
+    """
+
+    template_fields: Sequence[str] = ("dataset",)
+
+    def __init__(self, *, dataset: str, warehouse_conn_id: str = "warehouse", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.dataset = dataset
+        self.warehouse_conn_id = warehouse_conn_id
+
+    @cached_property
+    def warehouse(self) -> WarehouseHook:
+        """Hook of the warehouse."""
+        from penstock.hooks.postgres import WarehouseHook
+
+        return WarehouseHook(self.warehouse_conn_id)
+
+    def work(self, context: Context) -> Work:
+        """Resolve the run's slice.
+
+        Raises:
+            SliceError: The run names no slice.
+            ContractError: The contract is broken.
+        """
+        start, end = context.get("data_interval_start"), context.get("data_interval_end")
+        contract = contract_of(self.dataset)
+        slice_ = resolve_slice(
+            partition_key=context.get("partition_key"),
+            interval=(start, end) if start and end else None,
+            now=datetime.now(UTC),
+        )
+        self.log.info("%s, slice %s (%s to %s)", self.dataset, slice_.key, slice_.start, slice_.end)
+        return Work(contract, slice_, stage_of(self.dataset, slice_, context["run_id"]))

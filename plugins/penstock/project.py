@@ -1,0 +1,34 @@
+"""Where the project keeps its files, and the contracts among them."""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import Final
+
+from penstock.core.contract import Contract, load_contract
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+CONTRACTS: Final = Path(os.environ.get("PENSTOCK_CONTRACTS", ROOT / "include" / "contracts"))
+SQL: Final = Path(os.environ.get("PENSTOCK_SQL", ROOT / "include" / "sql"))
+
+
+def contract_path(name: str) -> Path:
+    """Return the file of a dataset's contract."""
+    return CONTRACTS / f"{name}.yaml"
+
+
+@lru_cache(maxsize=256)
+def _load(path: Path, changed: int) -> Contract:  # noqa: ARG001 - the key by which a changed file is read again
+    return load_contract(path)
+
+
+def contract_of(name: str) -> Contract:
+    """Return the contract of a dataset, read again only when its file has changed.
+
+    Raises:
+        ContractError: The contract is broken or missing.
+    """
+    path = contract_path(name)
+    return _load(path, path.stat().st_mtime_ns if path.exists() else 0)
