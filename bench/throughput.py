@@ -19,11 +19,11 @@ merge, empty table
 merge, changed rows
     As before, a tenth of N changed rows into a table of N rows.
 
-The ways of one comparison take turns (A B C A B C …) after one round that warms the caches and does not count; each starts from
-the same tables after a CHECKPOINT, and the median counts. Both sides use the same server with the same settings.
-What Penstock does is timed inside its process (bench/slice_process.py), from before the contract is read to after the
-commit; starting the interpreter is the task's affair, not the slice's. Its peak memory is that process's own, and is
-held against that of a slice of a tenth of the rows, measured in the same run.
+The ways of one comparison take turns (A B C A B C …) after one round that warms the caches and does not count; each
+starts from the same tables after a CHECKPOINT, and the median counts. Both sides use the same server with the same
+settings. What Penstock does is timed inside its process (bench/slice_process.py), from before the contract is read to
+after the last commit; starting the interpreter is the task's affair, not the slice's. Its peak memory is that
+process's own, and is held against that of a slice of a tenth of the rows, measured in the same run.
 """
 
 from __future__ import annotations
@@ -40,24 +40,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-import psycopg2
 import yaml
-from psycopg2.extensions import make_dsn
-from psycopg2.sql import SQL, Identifier
 
 from penstock.local.binaries import program
 from penstock.local.postgres import EmbeddedPostgres
 
 HERE: Final = Path(__file__).resolve().parent
-DAY, NEXT_DAY, DAY_AFTER = "2026-01-01", "2026-01-02", "2026-01-03"
+DAY, NEXT_DAY = "2026-01-01", "2026-01-02"
+COMPARISONS: Final = ("attach", "merge, empty table", "merge, changed rows")
 MAX_RAW_RATIO: Final = 2.0
 MAX_MERGE_RATIO: Final = 1.3
 MAX_PEAK_MB: Final = 100.0
@@ -109,25 +107,6 @@ class Target:
         return self.value <= self.limit
 
 
-@dataclass
-class Penstock:
-    """What the slices that went through Penstock reported.
-
-    Attributes:
-        reports: Way → its runs' reports.
-    """
-
-    reports: dict[str, list[dict[str, float]]] = field(default_factory=dict)
-
-    def peak(self, way: str) -> float:
-        """Return the highest peak of a way's runs, in MB."""
-        return max(report["peak_mb"] for report in self.reports[way])
-
-    def median(self, way: str, figure: str) -> float:
-        """Return the median of a figure over a way's runs."""
-        return statistics.median(report[figure] for report in self.reports[way])
-
-
 class Database:
     """One database, reached through psql."""
 
@@ -142,9 +121,12 @@ class Database:
             "PGUSER": unquote(url.username or ""),
             "PGPASSWORD": unquote(url.password or ""),
             "PGDATABASE": url.path.lstrip("/"),
+            "PGOPTIONS": "-c client_min_messages=warning",
         }
 
-    def start(self, *arguments: str, stdin: int | None = None, variables: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, *arguments: str, stdin: int | None = None, variables: dict[str, str] | None = None
+    ) -> subprocess.Popen[str]:
         """Start psql with the given arguments and variables."""
         options = [part for name, value in (variables or {}).items() for part in ("-v", f"{name}={value}")]
         command = [str(program("psql")), "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", *options, *arguments]
@@ -173,9 +155,9 @@ def finished(process: subprocess.Popen[str]) -> str:
     return output.strip()
 
 
-def pipe(source: Database, table: str, target: Database, *statements: str) -> None:
-    """Run `psql COPY TO | psql COPY FROM`; the last of the statements takes the rows."""
-    sender = source.start("-c", f"COPY {table} TO STDOUT (FORMAT binary)")
+def pipe(source: Database, rows: str, target: Database, *statements: str) -> None:
+    """Run `psql COPY TO | psql COPY FROM`; one of the statements takes the rows."""
+    sender = source.start("-c", f"COPY {rows} TO STDOUT (FORMAT binary)")
     assert sender.stdout is not None  # noqa: S101 - a pipe was asked for
     commands = [part for statement in statements for part in ("-c", statement)]
     taker = target.start(*commands, stdin=sender.stdout.fileno())
@@ -183,3 +165,325 @@ def pipe(source: Database, table: str, target: Database, *statements: str) -> No
     finished(taker)
     if sender.wait():
         raise subprocess.CalledProcessError(sender.returncode, "psql COPY TO")
+
+
+class Bench:
+    """The two databases with their rows, and the ways to load them."""
+
+    def __init__(self, server: EmbeddedPostgres, contracts: Path, rows: int) -> None:
+        self.rows = rows
+        self.source = Database(server.create_database("source"))
+        self.warehouse = Database(server.create_database("warehouse"))
+        self.reports: dict[str, list[dict[str, float]]] = {}
+        self._runs = 0
+        self._by_day = write_contract(
+            contracts, "payments_by_day", loadMode="replace_partition", partitionBy="recorded_at"
+        )
+        self._merged = write_contract(contracts, "payments", loadMode="merge", cursor="recorded_at")
+
+    def fill(self) -> str:
+        """Make the rows; return the size of the largest table, as Postgres puts it."""
+        for table, rows, day, step in (
+            ("payments", self.rows, DAY, 1),
+            ("payments_tenth", self.rows // SMALLER, DAY, 1),
+            ("payments_changed", self.rows // SMALLER, NEXT_DAY, SMALLER),
+        ):
+            self.source.script("columns.sql", table=table)
+            self.source.script("fill.sql", table=table, rows=str(rows), day=day, step=str(step))
+        self.warehouse.run("CREATE SCHEMA kept")
+        self.warehouse.script("columns.sql", table="kept.payments")
+        pipe(self.source, "payments", self.warehouse, "COPY kept.payments FROM STDIN (FORMAT binary)")
+        self.warehouse.run("VACUUM (FREEZE, ANALYZE) kept.payments")
+        return self.source.run("SELECT pg_size_pretty(pg_relation_size('payments'))")
+
+    # --- where the ways start ---
+
+    def _empty(self) -> None:
+        self.warehouse.run("DROP SCHEMA IF EXISTS hand, bench CASCADE", "CREATE SCHEMA hand", "CREATE SCHEMA bench")
+
+    def _for_raw(self) -> None:
+        self._empty()
+        self.warehouse.run("CREATE TABLE hand.payments (LIKE kept.payments)", "CHECKPOINT")
+
+    def _for_attach(self) -> None:
+        self._empty()
+        self.warehouse.script("parent.sql", table="hand.payments_by_day")
+        self.warehouse.run("CHECKPOINT")
+
+    def _for_merge(self, table: str, *, filled: bool) -> None:
+        self._empty()
+        self.warehouse.run(f"CREATE TABLE {table} (LIKE kept.payments)")
+        if filled:
+            self.warehouse.run(f"INSERT INTO {table} SELECT * FROM kept.payments")
+        self.warehouse.run(
+            f"ALTER TABLE {table} ADD PRIMARY KEY (payment_id)", f"VACUUM (FREEZE, ANALYZE) {table}", "CHECKPOINT"
+        )
+
+    # --- the ways ---
+
+    def raw(self) -> float:
+        """Copy the rows, nothing else."""
+        begin = time.perf_counter()
+        pipe(self.source, "payments", self.warehouse, "COPY hand.payments FROM STDIN (FORMAT binary)")
+        return time.perf_counter() - begin
+
+    def _stage_by_hand(self, table: str, day: str) -> None:
+        pipe(
+            self.source,
+            f"(SELECT * FROM {table} WHERE recorded_at >= '{day}' AND recorded_at < '{day}'::date + 1)",
+            self.warehouse,
+            "BEGIN",
+            "CREATE TABLE hand.stage (LIKE kept.payments)",
+            "COPY hand.stage FROM STDIN (FORMAT binary, FREEZE)",
+            "COMMIT",
+        )
+        broken = self.warehouse.script("audit.sql", table="hand.stage").split("|")[1:]
+        assert set(broken) == {"0"}, broken  # noqa: S101 - the rows are made to keep the rules
+
+    def attach_by_hand(self) -> float:
+        """Stage, audit, index and attach."""
+        begin = time.perf_counter()
+        self._stage_by_hand("payments", DAY)
+        names = {"table": "hand.payments_by_day", "stage": "hand.stage", "day": DAY, "next_day": NEXT_DAY}
+        self.warehouse.script("attach.sql", **names)
+        return time.perf_counter() - begin
+
+    def merge_by_hand(self, table: str, day: str) -> float:
+        """Stage, audit and upsert."""
+        begin = time.perf_counter()
+        self._stage_by_hand(table, day)
+        self.warehouse.script("merge.sql", table="hand.payments", stage="hand.stage")
+        return time.perf_counter() - begin
+
+    def penstock(self, kind: str, contract: Path, table: str, day: str) -> float:
+        """Send a slice through Penstock in a process of its own, and keep its report under `kind`."""
+        self._runs += 1
+        job = {
+            "source": self.source.dsn,
+            "warehouse": self.warehouse.dsn,
+            "contract": str(contract),
+            "table": f"public.{table}",
+            "day": day,
+            "run": f"bench-{self._runs}",
+        }
+        plugins = str(HERE.parent / "plugins")
+        done = subprocess.run(
+            [sys.executable, str(HERE / "slice_process.py")],
+            input=json.dumps(job),
+            env={**os.environ, "PYTHONPATH": plugins},
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        report: dict[str, float] = json.loads(done.stdout)
+        there = int(self.source.run(f"SELECT count(*) FROM {table}"))
+        assert report["loaded"] == there, (report, there)  # noqa: S101 - the rows are made to keep the rules
+        self.reports.setdefault(kind, []).append(report)
+        return report["seconds"]
+
+    def comparisons(self) -> dict[str, list[Way]]:
+        """Return the ways, by what they are compared in; Penstock stands last, what it is held against first."""
+        attach, empty, changed = COMPARISONS
+        return {
+            attach: [
+                Way("raw: psql COPY | psql COPY", self._for_raw, self.raw),
+                Way("by hand", self._for_attach, self.attach_by_hand),
+                Way("Penstock", self._for_attach, lambda: self.penstock(attach, self._by_day, "payments", DAY)),
+            ],
+            empty: self._merges(empty, "payments", DAY, filled=False),
+            changed: self._merges(changed, "payments_changed", NEXT_DAY, filled=True),
+        }
+
+    def _merges(self, kind: str, table: str, day: str, *, filled: bool) -> list[Way]:
+        return [
+            Way(
+                "by hand",
+                lambda: self._for_merge("hand.payments", filled=filled),
+                lambda: self.merge_by_hand(table, day),
+            ),
+            Way(
+                "Penstock",
+                lambda: self._for_merge("bench.payments", filled=filled),
+                lambda: self.penstock(kind, self._merged, table, day),
+            ),
+        ]
+
+    def measure_memory(self) -> None:
+        """Send a slice of a tenth of the rows through Penstock, for its peak memory."""
+        self._for_attach()
+        self.penstock("a tenth", self._by_day, "payments_tenth", DAY)
+
+
+def write_contract(folder: Path, table: str, **properties: str) -> Path:
+    """Write bench/payments.yaml with the given table name and custom properties, return the file."""
+    document = yaml.safe_load((HERE / "payments.yaml").read_text(encoding="utf-8"))
+    schema = document["schema"][0]
+    schema["name"] = table
+    schema["customProperties"] += [{"property": name, "value": value} for name, value in properties.items()]
+    file = folder / "bench" / f"{table}.yaml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    return file
+
+
+def take_turns(ways: list[Way], repeat: int, say: Callable[[str], None]) -> list[Measured]:
+    """Run the ways in turns, once for warmth and then `repeat` times that count."""
+    seconds: dict[str, list[float]] = {way.name: [] for way in ways}
+    for turn in range(repeat + 1):
+        for way in ways:
+            way.prepare()
+            taken = way.run()
+            say(f"  {way.name}: {taken:.2f} s{'' if turn else ' (warming)'}")
+            if turn:
+                seconds[way.name].append(taken)
+    return [Measured(name, tuple(times)) for name, times in seconds.items()]
+
+
+def targets_of(results: dict[str, list[Measured]], reports: dict[str, list[dict[str, float]]]) -> list[Target]:
+    """Hold the measurements against the targets."""
+    found = []
+    for name, measured in results.items():
+        limit = MAX_RAW_RATIO if name == "attach" else MAX_MERGE_RATIO
+        ratio = measured[-1].median / measured[0].median
+        found.append(Target(f"{name}: Penstock ÷ {measured[0].name.split(':')[0]}", ratio, limit, "×"))
+    if "attach" not in reports:
+        return found
+    peak = max(report["peak_mb"] for report in reports["attach"])
+    smaller = max(report["peak_mb"] for report in reports["a tenth"])
+    found.append(Target("peak memory of the process", peak, MAX_PEAK_MB, "MB"))
+    found.append(Target("peak memory ÷ that of a tenth of the rows", peak / smaller, MAX_GROWTH, "×"))
+    return found
+
+
+def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Lay out a Markdown table whose columns line up as plain text too; all but the first are figures."""
+    widths = [max(len(row[column]) for row in [header, *rows]) for column in range(len(header))]
+
+    def line(cells: tuple[str, ...]) -> str:
+        first, *others = (
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return f"| {' | '.join([first, *others])} |"
+
+    rule = "|".join("-" * (width + 1) + (":" if column else "-") for column, width in enumerate(widths))
+    return "\n".join([line(header), f"|{rule}|", *map(line, rows)])
+
+
+def times_table(results: dict[str, list[Measured]]) -> str:
+    """Return the seconds of all ways and how they stand to the first of their comparison."""
+    return table(
+        ("way", "median s", "least s", "most s", "×"),
+        [
+            (f"{name} · {way.name}", f"{way.median:.2f}", f"{min(way.seconds):.2f}", f"{max(way.seconds):.2f}",
+             f"{way.median / measured[0].median:.2f}")
+            for name, measured in results.items()
+            for way in measured
+        ],
+    )  # fmt: skip
+
+
+def phases_table(reports: dict[str, list[dict[str, float]]]) -> str:
+    """Return where the time of Penstock's slices went."""
+    names = ("extract", "validate", "publish", "peak_mb")
+    return table(
+        ("Penstock's slice", "rules", "rows loaded", "extract s", "validate s", "publish s", "peak MB"),
+        [
+            (kind, f"{runs[-1]['rules']:.0f}", f"{runs[-1]['loaded']:,.0f}",
+             *(f"{statistics.median(run[name] for run in runs[1:] or runs):.{1 if name == 'peak_mb' else 2}f}"
+               for name in names))
+            for kind, runs in reports.items()
+        ],
+    )  # fmt: skip
+
+
+def targets_table(targets: list[Target]) -> str:
+    """Return the targets and whether they are met."""
+    return table(
+        ("target", "measured", "at most", "met"),
+        [
+            (target.name, f"{target.value:.2f} {target.unit}", f"{target.limit:g} {target.unit}",
+             "yes" if target.met else "NO")
+            for target in targets
+        ],
+    )  # fmt: skip
+
+
+def machine() -> str:
+    """Say what the benchmark runs on."""
+    model = platform.processor() or platform.machine()
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        lines = information.read_text(encoding="utf-8").splitlines()
+        model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), model)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    return f"{os.cpu_count()} × {model}, {memory:.0f} GB, {platform.system()} {platform.release()}"
+
+
+@contextmanager
+def temporary_server() -> Iterator[tuple[EmbeddedPostgres, Path]]:
+    """Start an embedded Postgres in a temporary folder, and remove both in the end."""
+    home = Path(tempfile.mkdtemp(prefix="penstock-bench-"))
+    home.chmod(0o711)  # for root, the server runs as an ordinary user who must pass through
+    server = EmbeddedPostgres(home / "postgres")
+    try:
+        yield server.start(), home
+    finally:
+        server.remove()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description="Measure Penstock beside psql COPY and beside the steps by hand.")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of the slice (default 1,000,000)")
+    parser.add_argument("--repeat", type=int, default=3, help="counted runs of each way (default 3)")
+    parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
+    parser.add_argument("--output", type=Path, default=HERE / "results.md", help="where the results are written")
+    parser.add_argument("--only", choices=COMPARISONS, help="make this comparison alone")
+    arguments = parser.parse_args()
+    if arguments.rows < SMALLER or arguments.repeat < 1:
+        parser.error(f"--rows must be at least {SMALLER}, --repeat at least 1")
+    return arguments
+
+
+def main() -> int:
+    """Measure, print, write; return the exit code."""
+    arguments = parse_arguments()
+    began = datetime.now(UTC)
+    with temporary_server() as (server, home):
+        bench = Bench(server, home / "contracts", arguments.rows)
+        print(f"Making {arguments.rows:,} rows …", flush=True)
+        size = bench.fill()
+        version = bench.warehouse.run("SHOW server_version")
+        results = {}
+        bench.measure_memory()
+        for name, ways in bench.comparisons().items():
+            if arguments.only in (None, name):
+                print(name, flush=True)
+                results[name] = take_turns(ways, arguments.repeat, lambda text: print(text, flush=True))
+    targets = targets_of(results, bench.reports)
+    command = shlex.join(["python", "bench/throughput.py", *sys.argv[1:]])
+    report = f"""# Results of bench/throughput.py
+
+{arguments.rows:,} rows × 10 columns ({size}), {arguments.repeat} counted runs of each way, in turns. The last column is
+the ratio to the first way of the same comparison.
+
+{times_table(results)}
+
+{phases_table(bench.reports)}
+
+{targets_table(targets)}
+
+- date: {began:%Y-%m-%d %H:%M} UTC
+- command: `{command}`
+- machine: {machine()}
+- Postgres {version}, Python {platform.python_version()}, psycopg2-binary {importlib.metadata.version("psycopg2-binary")}
+"""
+    print(f"\n{report}")
+    arguments.output.write_text(report, encoding="utf-8")
+    return 1 if arguments.check and not all(target.met for target in targets) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -10,5 +10,5 @@ SELECT i * :step,
        (ARRAY['EUR', 'GBP', 'USD', 'CHF', 'SEK'])[1 + i % 5],
        'PAY-' || substr(md5(i::text), 1, 12),
        CASE WHEN i % 5 <> 0 THEN 'settled in batch ' || substr(md5((-i)::text), 1, 16) END
-FROM generate_series(1, :rows) AS i;
+FROM generate_series(1::bigint, :rows) AS i;
 VACUUM (FREEZE, ANALYZE) :table;

@@ -32,13 +32,25 @@ class LakePath(Protocol):
         ...
 
 
+class Number(str):
+    """A JSON number, as its source wrote it."""
+
+    __slots__ = ()
+
+
+def _json(value: Any) -> str:
+    if isinstance(value, Number):
+        return str(value)
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{_json(key)}:{_json(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(map(_json, value)) + "]"
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _text(value: Any) -> str | None:
     """Return a JSON value as text; numbers arrive as the text they were written in (see `decode`)."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return value if value is None or isinstance(value, str) else _json(value)
 
 
 def decode(body: bytes) -> Any:
@@ -48,7 +60,7 @@ def decode(body: bytes) -> Any:
         SourceError: The body is not JSON.
     """
     try:
-        return json.loads(body, parse_float=str, parse_int=str, parse_constant=str)
+        return json.loads(body, parse_float=Number, parse_int=Number, parse_constant=Number)
     except (ValueError, RecursionError) as error:
         start = body[:80].decode("utf-8", "replace")
         raise SourceError(f"The answer is not JSON; it begins with {start!r}.") from error
@@ -116,28 +128,40 @@ class LakeWriter:
         return manifest
 
 
+def _read(folder: LakePath, name: str) -> bytes:
+    try:
+        with (folder / name).open("rb") as file:
+            return bytes(file.read())
+    except FileNotFoundError as error:
+        raise SourceError(f"{folder}/{name} is missing from the lake.") from error
+
+
+def _parts(folder: LakePath) -> list[dict[str, Any]]:
+    try:
+        return list(json.loads(_read(folder, MANIFEST))["parts"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"{folder}/{MANIFEST} is not a whole manifest.") from error
+
+
 def read_parts(folder: LakePath, columns: Mapping[str, str]) -> Iterator[Any]:
     """Read an attempt part by part, each as an Arrow table of text columns.
 
     Args:
         folder: The attempt's folder.
-        columns: Wanted name by name of the field; a field that a part lacks is NULL in it.
+        columns: The field by wanted name; a field that a part lacks is NULL in it.
 
     Raises:
-        SourceError: A part is not what the manifest says.
+        SourceError: There is no whole manifest, or a part is not what it says.
     """
     import pyarrow
     import pyarrow.parquet
 
-    with (folder / MANIFEST).open("r") as file:
-        manifest = json.load(file)
-    for part in manifest["parts"]:
-        with (folder / part["file"]).open("rb") as file:
-            body = file.read()
+    for part in _parts(folder):
+        body = _read(folder, part["file"])
         if hashlib.sha256(body).hexdigest() != part["sha256"]:
             raise SourceError(f"{folder}/{part['file']} is not the file that was landed.")
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(body))
         empty = pyarrow.nulls(table.num_rows, pyarrow.string())
         yield pyarrow.table(
-            {name: table.column(field_) if field_ in table.column_names else empty for field_, name in columns.items()}
+            {name: table.column(field_) if field_ in table.column_names else empty for name, field_ in columns.items()}
         )

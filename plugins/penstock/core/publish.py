@@ -15,6 +15,7 @@ from penstock.core.contract.model import Contract, LoadMode
 from penstock.core.errors import PublishBlocked, StageMissing
 from penstock.core.gate.judge import candidate_of
 from penstock.core.gate.plan import slice_bounds
+from penstock.core.key_index import build_key_index, find_key_index, prove_key
 from penstock.core.ledger import Outcome, lock_slice, published_by, record_attempt
 from penstock.core.slice import Slice
 from penstock.core.stage import (
@@ -139,13 +140,13 @@ def _replace_partition(cur: Cursor, contract: Contract, slice_: Slice, candidate
     removed = _prove_key(cur, contract, candidate)
     bounds: list[Composable] = [Literal(bound) for bound in slice_bounds(slice_)]
     column = Identifier(contract.partition_by)
-    required = [
-        SQL("ALTER {} SET NOT NULL").format(Identifier(name.name)) for name in contract.columns if name.required
-    ]
-    in_slice = SQL("ADD CONSTRAINT penstock_slice CHECK ({c} IS NOT NULL AND {c} >= {low} AND {c} < {high})").format(
-        c=column, low=bounds[0], high=bounds[1]
-    )
-    cur.execute(SQL("ALTER TABLE {} {}").format(candidate, SQL(", ").join([*required, in_slice])))
+    changes = [SQL("ALTER {} SET NOT NULL").format(Identifier(name.name)) for name in contract.columns if name.required]
+    in_slice = SQL("ADD CONSTRAINT penstock_slice CHECK ({c} IS NOT NULL AND {c} >= {low} AND {c} < {high})")
+    changes.append(in_slice.format(c=column, low=bounds[0], high=bounds[1]))
+    index = find_key_index(cur, candidate)
+    if index is not None and has_table_key(contract):
+        changes.append(SQL("ADD PRIMARY KEY USING INDEX {}").format(Identifier(index.strings[1])))
+    cur.execute(SQL("ALTER TABLE {} {}").format(candidate, SQL(", ").join(changes)))
     _attach(cur, contract, slice_, candidate, bounds)
     return passed - removed
 
@@ -169,24 +170,16 @@ def _attach(cur: Cursor, contract: Contract, slice_: Slice, candidate: Identifie
 
 
 def _prove_key(cur: Cursor, contract: Contract, candidate: Identifier) -> int:
-    """Build the key's unique index; only if that finds duplicates, remove them and build it again.
+    """Build the key's unique index, unless the gate has; only if that finds duplicates, remove them and build it again.
 
     Returns:
         The number of rows removed.
     """
-    if not contract.key:
+    if not contract.key or find_key_index(cur, candidate) or prove_key(cur, candidate, contract.key):
         return 0
-    template = "ALTER TABLE {} ADD PRIMARY KEY ({})" if has_table_key(contract) else "CREATE UNIQUE INDEX ON {} ({})"
-    build = SQL(template).format(candidate, _names(contract.key))
-    cur.execute("SAVEPOINT unique_key")
-    try:
-        cur.execute(build)
-    except psycopg2.errors.UniqueViolation:
-        cur.execute("ROLLBACK TO SAVEPOINT unique_key")
-        removed = _deduplicate(cur, contract, candidate)
-        cur.execute(build)
-        return removed
-    return 0
+    removed = _deduplicate(cur, contract, candidate)
+    build_key_index(cur, candidate, contract.key)
+    return removed
 
 
 def _newest_first(contract: Contract, table: Composed) -> Composed:

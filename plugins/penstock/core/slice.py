@@ -39,7 +39,8 @@ def day_slice(key: str) -> Slice:
     """
     try:
         start = datetime.strptime(key, DAY_KEY_FORMAT).replace(tzinfo=UTC)
-    except ValueError as error:
+        end = start + timedelta(days=1)
+    except (ValueError, OverflowError) as error:
         raise SliceError(
             f"The partition key {key!r} is not a day in the form YYYY-MM-DD.",
             next_step="trigger the DAG again with a partition key such as 2010-09-20.",
@@ -49,7 +50,7 @@ def day_slice(key: str) -> Slice:
             f"The partition key {key!r} is not written as {start:%Y-%m-%d}.",
             next_step="use the padded form; a slice has one name only.",
         )
-    return Slice(key, start, start + timedelta(days=1))
+    return Slice(key, start, end)
 
 
 def _utc_midnight(moment: datetime) -> datetime:

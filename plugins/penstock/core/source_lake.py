@@ -60,12 +60,12 @@ def stage_lake(
     """
     from pyarrow import csv
 
-    columns = {column.source_name: column.name for column in contract.columns}
+    columns = {column.name: column.source_name for column in contract.columns}
     options = csv.WriteOptions(include_header=False, quoting_style="all_valid")  # NULL is the unquoted nothing
     rows = 0
     with warehouse, warehouse.cursor() as cur:
-        create_stage(cur, stage, [(name, "text") for name in columns.values()], contract)
-        statement = copy_into(stage, list(columns.values()), binary=False)
+        create_stage(cur, stage, [(name, "text") for name in columns], contract)
+        statement = copy_into(stage, list(columns), binary=False)
         for part in read_parts(folder, columns):
             buffer = io.BytesIO()
             csv.write_csv(part, buffer, options)

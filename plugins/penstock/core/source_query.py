@@ -17,13 +17,21 @@ _PROBE = "penstock_query"
 
 
 def _query_types(cur: Cursor, query: SQL) -> dict[str, str]:
-    cur.execute(SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {} WITH NO DATA").format(Identifier(_PROBE), query))
+    cur.execute(SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {}\nWITH NO DATA").format(Identifier(_PROBE), query))
     return column_types(cur, Identifier("pg_temp", _PROBE))
 
 
 def _bound(cur: Cursor, sql: str, slice_: Slice) -> SQL:
-    """Return the query with the slice's parameters bound by the driver."""
-    return SQL(cur.mogrify(sql.strip().rstrip(";"), slice_.parameters).decode("utf-8"))
+    """Return the query with the slice's parameters bound by the driver.
+
+    Raises:
+        KeyError: It names another parameter.
+        ValueError: It holds a `%` that stands for no parameter.
+    """
+    try:
+        return SQL(cur.mogrify(sql.strip().rstrip(";"), slice_.parameters).decode("utf-8"))
+    except (TypeError, IndexError) as error:  # what the driver raises for some stray % signs
+        raise ValueError(str(error)) from error
 
 
 def stage_query(warehouse: Connection, contract: Contract, slice_: Slice, stage: Stage, sql: str) -> int:
@@ -41,9 +49,15 @@ def stage_query(warehouse: Connection, contract: Contract, slice_: Slice, stage:
     """
     where = {"dataset": stage.dataset, "slice_key": stage.slice_key}
     with warehouse, warehouse.cursor() as cur:
-        query = _bound(cur, sql, slice_)
         try:
+            query = _bound(cur, sql, slice_)
             present = _query_types(cur, query)
+        except (KeyError, ValueError) as error:
+            raise SchemaMismatch(
+                f"The query's parameters cannot be bound ({error}); known are {', '.join(slice_.parameters)}.",
+                **where,
+                next_step="write a literal % as %%, correct the parameters and clear `extract`.",
+            ) from error
         except psycopg2.ProgrammingError as error:
             raise SchemaMismatch(
                 f"The query cannot be run: {' '.join(str(error).split())}",
@@ -65,7 +79,7 @@ def stage_query(warehouse: Connection, contract: Contract, slice_: Slice, stage:
         names = SQL(", ").join(Identifier(name) for name, _ in columns)
         values: list[Composed] = [SQL("{}::{}").format(Identifier(name), SQL(type_)) for name, type_ in columns]
         cur.execute(
-            SQL("INSERT INTO {} ({}) SELECT {} FROM ({}) AS q").format(
+            SQL("INSERT INTO {} ({}) SELECT {} FROM ({}\n) AS q").format(
                 stage.table, names, SQL(", ").join(values), query
             )
         )

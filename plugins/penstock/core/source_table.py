@@ -62,13 +62,16 @@ def _check_columns(contract: Contract, present: dict[str, str], stage: Stage, ta
         problem = f"The source has no table {table} that this connection may see."
     elif missing:
         problem = f"The source table {table} has no column {', '.join(missing)}."
+    elif (cut_by := contract.slice_column) and not re.match(r"date|timestamp", present[cut_by.source_name]):
+        found = present[cut_by.source_name]
+        problem = f"The source's {cut_by.source_name} is {found}; slices are cut by a date or a timestamp."
     else:
         return
     raise SchemaMismatch(
         problem,
         dataset=stage.dataset,
         slice_key=stage.slice_key,
-        next_step="correct the table's name in the DAG, or physicalName in the contract, and clear `extract`.",
+        next_step="correct the table's name in the DAG, or the contract, and clear `extract`.",
     )
 
 
@@ -99,7 +102,7 @@ def stage_table(
         The number of rows staged.
 
     Raises:
-        SchemaMismatch: The source lacks the table or one of the contract's columns.
+        SchemaMismatch: The source lacks the table or one of the contract's columns, or cannot be cut into slices.
     """
     name = Identifier(*table.split("."))
     # Repeatable read: the columns are looked up and the rows are read in one snapshot.

@@ -22,9 +22,16 @@ _REFUSALS = (
 
 
 class CheckedPostgresHook(PostgresHook):
-    """A `PostgresHook` that tells credentials that are wrong from a server that is away."""
+    """A `PostgresHook` over psycopg2 that tells credentials that are wrong from a server that is away.
 
-    def get_conn(self) -> Any:
+    The provider's own hook gives a psycopg 3 connection wherever SQLAlchemy 2 is installed; the core's COPY pipe
+    is written for psycopg2.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, sqlalchemy_scheme="postgresql+psycopg2", **kwargs)
+
+    def _create_connection(self, conn_args: dict[str, Any]) -> Any:
         """Connect.
 
         Raises:
@@ -32,7 +39,7 @@ class CheckedPostgresHook(PostgresHook):
             SourceUnavailable: The server could not be reached.
         """
         try:
-            return super().get_conn()
+            return psycopg2.connect(**conn_args)
         except psycopg2.OperationalError as error:
             connection = f"connection {self.get_conn_id()!r}"
             if any(mark in str(error) for mark in _REFUSALS):

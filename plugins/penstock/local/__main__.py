@@ -23,19 +23,17 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         return COMMANDS[arguments[0]](Stack(Layout.find()))
-    except LocalError as error:
+    except (LocalError, PermissionError) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(
-            "\npenstock: interrupted; what was started keeps running (`make down` ends it)", file=sys.stderr
-        )
+        print("\npenstock: interrupted; what was started keeps running (`make down` ends it)", file=sys.stderr)
         return INTERRUPTED
 
 
 def demo(stack: Stack) -> int:
     """Start everything and run the demo's slices."""
-    from penstock.local.demo import run_demo
+    from penstock.local.demo.run import run_demo
 
     run_demo(stack)
     return 0

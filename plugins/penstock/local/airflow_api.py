@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from typing import Any, Self
+from urllib.parse import quote
 
 import httpx  # noqa: TID253 - no DAG file imports this module
 
@@ -55,6 +56,20 @@ class AirflowApi:
         """The answer to GET `/api/v2/<path>`."""
         return self._request("GET", f"/api/v2/{path}", params=parameters)
 
+    def list_runs(self, **selection: Any) -> dict[str, Any]:
+        """The runs of several DAGs at once; `selection` as the API's body for it."""
+        return self._request("POST", "/api/v2/dags/~/dagRuns/list", json=selection)
+
+    def clear_failed(self, dag_id: str, run_id: str) -> None:
+        """Let the failed tasks of a run, and what they held up, run again."""
+        body = {"dry_run": False, "only_failed": True}
+        self._request("POST", f"/api/v2/dags/{dag_id}/dagRuns/{quote(run_id)}/clear", json=body)
+
+    def has_active_backfill(self, dag_id: str) -> bool:
+        """Tell whether a backfill of `dag_id` is under way: Airflow allows one at a time."""
+        found = self.get("backfills", dag_id=dag_id, limit=100, order_by="-id")
+        return any(backfill["completed_at"] is None for backfill in found["backfills"])
+
     def unpause(self, dag_id: str) -> None:
         """Let the scheduler start runs of `dag_id`."""
         body = {"is_paused": False}
@@ -64,9 +79,7 @@ class AirflowApi:
         self._log_in()
         answer = self._client.request(method, path, **arguments)
         if answer.is_error:
-            raise StackError(
-                f"Airflow's API answered {answer.status_code} to {method} {path}: {answer.text[:500]}"
-            )
+            raise StackError(f"Airflow's API answered {answer.status_code} to {method} {path}: {answer.text[:500]}")
         found = answer.json()
         return found if isinstance(found, dict) else {"items": found}
 
@@ -75,8 +88,6 @@ class AirflowApi:
             return
         answer = self._client.post("/auth/token", json=self._account)
         if answer.is_error:
-            raise StackError(
-                f"Airflow refused the login of {self._account['username']!r}: {answer.text[:500]}"
-            )
+            raise StackError(f"Airflow refused the login of {self._account['username']!r}: {answer.text[:500]}")
         self._client.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
         self._token_until = time.monotonic() + TOKEN_SECONDS

@@ -108,9 +108,7 @@ def make_shelter(home: Path, user: ServerUser) -> Path:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
             raise PostgresError(f"{shelter} exists and is not ours: remove it and try again") from None
     if not user.can_reach(shelter):
-        raise PostgresError(
-            f"the user that runs Postgres cannot enter {shelter}: `chmod 1777 {shelter.parent}`"
-        )
+        raise PostgresError(f"the user that runs Postgres cannot enter {shelter}: `chmod 1777 {shelter.parent}`")
     return shelter
 
 

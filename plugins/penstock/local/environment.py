@@ -41,7 +41,8 @@ def airflow_environment(
     url = f"http://{LOOPBACK}:{api_port}"
     fixed = {
         "AIRFLOW_HOME": str(layout.airflow),
-        "AIRFLOW__CORE__DAGS_FOLDER": environ.get("PENSTOCK_DAGS", str(layout.root / "dags")),
+        "AIRFLOW_CONFIG": str(layout.airflow / "airflow.cfg"),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(layout.root / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(layout.root / "plugins"),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__FERNET_KEY": fernet_key(layout),
@@ -61,6 +62,7 @@ def airflow_environment(
         "PENSTOCK_HOME": str(layout.home),
         "PYTHONPATH": _joined(str(layout.root / "plugins"), environ.get("PYTHONPATH")),
         "PATH": _joined(str(Path(sys.executable).parent), environ.get("PATH")),
+        **_direct_to_loopback(environ),
     }
     parallelism = max(2, min(2 * (os.cpu_count() or 1), MOST_WORKERS))
     tuning = {**TUNING, "AIRFLOW__CORE__PARALLELISM": str(parallelism)}
@@ -90,6 +92,14 @@ def password_file(layout: Layout) -> Path:
 def admin_password(layout: Layout) -> str:
     """The UI's password."""
     return str(json.loads(password_file(layout).read_text(encoding="utf-8"))[ADMIN])
+
+
+def _direct_to_loopback(environ: Mapping[str, str]) -> dict[str, str]:
+    """Keep requests between the components from a proxy of the user's."""
+    return {
+        name: ",".join([*([environ[name]] if environ.get(name) else []), LOOPBACK, "localhost"])
+        for name in ("NO_PROXY", "no_proxy")
+    }
 
 
 def _joined(first: str, others: str | None) -> str:

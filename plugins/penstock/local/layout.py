@@ -1,9 +1,13 @@
 """Where everything of the one-machine stack lives."""
 
 import os
+import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from penstock.local.errors import LocalError
 
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -20,6 +24,24 @@ class Layout:
         """The layout of the checkout this file is in."""
         home = environ.get("PENSTOCK_HOME")
         return cls(PROJECT, Path(home).absolute() if home else PROJECT / ".penstock")
+
+    def remove(self) -> None:
+        """Delete the run-time state; in a folder that the user named, only what the stack made there.
+
+        Raises:
+            LocalError: if some of it belongs to another user.
+        """
+        names = ["postgres", "airflow", "secrets", "logs", "run", "lake", "ports.json", "lock"]
+        is_ours = self.home == self.root / ".penstock"
+        for path in [self.home] if is_ours else [self.home / name for name in names]:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+            if path.exists():
+                raise LocalError(f"{path} could not be deleted: remove it as the user it belongs to")
+        with suppress(OSError):
+            self.home.rmdir()
 
     @property
     def postgres(self) -> Path:

@@ -201,9 +201,7 @@ class EmbeddedPostgres:
         if user.uid is not None and found.st_uid != 0:
             return ServerUser(found.st_uid, found.st_gid)
         if user.uid is None and found.st_uid != os.geteuid():
-            raise PostgresError(
-                f"{self.cluster} belongs to another user: run as that user, or remove it as that user"
-            )
+            raise PostgresError(f"{self.cluster} belongs to another user: run as that user, or remove it as that user")
         return user
 
     def _make_cluster(self) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from penstock.local.errors import StackError
 from penstock.local.secrets_store import write_private
 
 # Start times are computed from the boot time, which moves a little when the clock is set.
@@ -81,6 +82,15 @@ class Service:
         if self._child is not None and self._child.poll() is not None:
             return False
         return self.runs(self.record_file)
+
+    def check_alive(self) -> None:
+        """Make sure that the process runs.
+
+        Raises:
+            StackError: with the end of its log.
+        """
+        if not self.is_alive():
+            raise StackError(f"{self.name} ended; {self.log_file} says:\n{self.log_tail()}")
 
     def start(self) -> None:
         """Start the process, its output going to its log; the previous log is kept beside it."""

@@ -4,7 +4,6 @@ import fcntl
 import importlib.metadata
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -109,16 +108,29 @@ class Stack:
             self._ensure([self._airflow_service("triggerer", "triggerer", "--skip-serve-logs")])
         say(f"Airflow on {self.url}")
 
+    def check_alive(self) -> None:
+        """Look after the processes that the runs depend on.
+
+        Raises:
+            StackError: if one has ended.
+        """
+        for service in [self._energy_api(), *self._airflow_services()]:
+            service.check_alive()
+
     def down(self) -> None:
         """End everything that `up` started and nothing else; data stays."""
         end_recorded(sorted(self.layout.records.glob("*.json")), grace_seconds=GRACE_SECONDS)
         self.postgres.stop()
 
     def clean(self) -> None:
-        """`down`, then delete all data."""
+        """`down`, then delete all data.
+
+        Raises:
+            LocalError: if some of it belongs to another user.
+        """
         self.down()
         self.postgres.remove()
-        shutil.rmtree(self.layout.home, ignore_errors=True)
+        self.layout.remove()
 
     @cached_property
     def _ports(self) -> dict[str, int]:
@@ -143,9 +155,7 @@ class Stack:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
-    def _service(
-        self, name: str, command: list[str], environment: Mapping[str, str], version: str
-    ) -> Service:
+    def _service(self, name: str, command: list[str], environment: Mapping[str, str], version: str) -> Service:
         folders = (self.layout.root, self.layout.records, self.layout.logs)
         return Service(name, command, environment, folders=folders, version=version)
 
@@ -186,13 +196,9 @@ class Stack:
             while not (api.is_up() and self._energy_api_answers()):
                 for service in services:
                     if not service.is_alive():
-                        raise StackError(
-                            f"{service.name} ended; {service.log_file} says:\n{service.log_tail()}"
-                        )
+                        raise StackError(f"{service.name} ended; {service.log_file} says:\n{service.log_tail()}")
                 if time.monotonic() > deadline:
-                    raise StackError(
-                        f"Airflow did not come up in {START_SECONDS:.0f} s: see {self.layout.logs}"
-                    )
+                    raise StackError(f"Airflow did not come up in {START_SECONDS:.0f} s: see {self.layout.logs}")
                 time.sleep(0.2)
 
     def _energy_api_answers(self) -> bool:
@@ -231,7 +237,8 @@ class Stack:
     def _revision(self) -> str | None:
         with (
             closing(psycopg2.connect(self.postgres.dsn("airflow"))) as connection,
-            connection.cursor() as cursor,suppress(psycopg2.errors.UndefinedTable)
+            connection.cursor() as cursor,
+            suppress(psycopg2.errors.UndefinedTable),
         ):
             cursor.execute("SELECT version_num FROM alembic_version")
             row = cursor.fetchone()

@@ -57,7 +57,8 @@ class ValidateOperator(SliceOperator):
         from penstock.core.gate.gx import judge_with_gx
 
         self.log.info("Great Expectations itself judges %s", ", ".join(rule.id for rule in rules))
-        return judge_with_gx(self.warehouse.get_uri(), table, rules)
+        url = self.warehouse.sqlalchemy_url.render_as_string(hide_password=False)
+        return judge_with_gx(url, table, rules)
 
     def _tell(self, gated: Gated) -> None:
         for verdict in gated.verdicts:

@@ -1,7 +1,7 @@
 """Read and check contracts.
 
 The file is checked twice: against the published JSON schema of ODCS 3.2 (shipped in the package
-`open-data-contract-standard`), then for what Penstock asks beyond it. All problems of a file are found in one go.
+`open-data-contract-standard`), then for what Penstock asks beyond it. Each check finds all problems in one go.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ from penstock.core.contract import rules as rule_parser
 from penstock.core.contract.model import Budget, Column, Contract, LoadMode, Rule, SchemaPolicy
 from penstock.core.contract.types import canonical_type, type_of_logical
 from penstock.core.errors import ContractError
-from penstock.core.gate.expectations import column_names, problems_of
+from penstock.core.gate.check import problems_of
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _LATER_MODES: Final = ("append", "scd2", "snapshot")
 _LATER_POLICIES: Final = ("evolve", "quarantine")
-_KNOWN_PROPERTIES: Final = frozenset(("loadMode", "cursor", "partitionBy", "schemaPolicy", "quarantineBudget", "mask"))
+_TABLE_PROPERTIES: Final = ("loadMode", "cursor", "partitionBy", "schemaPolicy", "quarantineBudget")
+_LATER_PROPERTIES: Final = ("mask",)
+_UNCHECKED_FIELDS: Final = ("enum", "logicalTypeOptions")
+_RESERVED_RULES: Final = (".cast", ".in_slice")
 
 
 @cache
@@ -71,24 +74,57 @@ def _named(path: list[str | int], document: Any) -> str:
     return _dotted(shown)
 
 
-def _custom_properties(element: Mapping[str, Any]) -> dict[str, Any]:
-    return {item["property"]: item["value"] for item in element.get("customProperties", ())}
+def _custom_properties(
+    element: Mapping[str, Any], known: tuple[str, ...], where: str, report: _Report
+) -> dict[str, Any]:
+    """Return an element's custom properties; what is not understood is never passed over in silence."""
+    found: dict[str, Any] = {}
+    for item in element.get("customProperties", ()):
+        name = item["property"]
+        if name in _LATER_PROPERTIES:
+            report.add(f"{where}.customProperties.{name}", "is not built yet; take it out")
+        elif name not in known:
+            report.add(f"{where}.customProperties.{name}", f"is none of {', '.join([*known, *_LATER_PROPERTIES])}")
+        elif name in found:
+            report.add(f"{where}.customProperties.{name}", "stands twice")
+        found[name] = item["value"]
+    return found
+
+
+def _repeated_keys(node: yaml.Node, seen: set[int]) -> Iterator[str]:
+    """Find keys that stand twice in one mapping, of which YAML would drop the first without a word."""
+    if id(node) in seen:  # an alias
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        for key in sorted({key for key in keys if keys.count(key) > 1}):
+            yield f"the key {key!r} stands twice in the mapping that begins in line {node.start_mark.line + 1}"
+        for _, value in node.value:
+            yield from _repeated_keys(value, seen)
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from _repeated_keys(item, seen)
 
 
 def _read_yaml(path: Path, report: _Report) -> Any:
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    """Return the document as JSON would carry it: YAML dates become text."""
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=loader)  # noqa: S506 - a safe loader
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(path.read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        if node is None:
+            report.add("", "is empty")
+            return None
+        for problem in _repeated_keys(node, set()):
+            report.add("", problem)
+        return json.loads(json.dumps(loader.construct_document(node), default=str))
     except FileNotFoundError:
         report.add("", "does not exist")
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         report.add("", f"is not YAML: {' '.join(str(error).split())}")
+    except (TypeError, ValueError, RecursionError) as error:
+        report.add("", f"holds what JSON cannot: {error}")
     return None
-
-
-def _plain(document: Any) -> Any:
-    """Return the document as JSON would carry it: YAML dates become text."""
-    return json.loads(json.dumps(document, default=str))
 
 
 def _column(item: Mapping[str, Any], report: _Report) -> Column | None:
@@ -96,6 +132,10 @@ def _column(item: Mapping[str, Any], report: _Report) -> Column | None:
     where = f"schema.properties[{name}]"
     if not _NAME.fullmatch(name):
         report.add(where, f"the name must match {_NAME.pattern}")
+    _custom_properties(item, (), where, report)
+    for unchecked in _UNCHECKED_FIELDS:
+        if item.get(unchecked):
+            report.add(f"{where}.{unchecked}", "is not built yet; state it as a rule in `quality`")
     try:
         declared = item.get("physicalType")
         pg_type = canonical_type(declared) if declared else type_of_logical(item.get("logicalType", "string"))
@@ -116,26 +156,35 @@ def _key(properties: list[Mapping[str, Any]]) -> tuple[str, ...]:
     return tuple(item["name"] for item in sorted(parts, key=lambda item: item.get("primaryKeyPosition", -1)))
 
 
+def _share(value: Any) -> Fraction:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError(value)
+    text = str(value)
+    return Fraction(text.removesuffix("%")) / 100 if text.endswith("%") else Fraction(text)
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(value)
+    return value
+
+
+_BUDGET_PARTS: Final[Mapping[str, Any]] = {"share": _share, "count": _count}
+
+
 def _budget(value: Any, report: _Report) -> Budget:
     """Read `quarantineBudget`: `5%`, a count, or a mapping with `share` and `count`."""
     where = "schema.customProperties.quarantineBudget"
     parts = value if isinstance(value, Mapping) else {"count" if isinstance(value, int) else "share": value}
     try:
-        share, count = parts.get("share"), parts.get("count")
-        budget = Budget(
-            share=None if share is None else _share(str(share)),
-            count=None if count is None else int(count),
-        )
-    except (ValueError, ZeroDivisionError):
+        budget = Budget(**{name: _BUDGET_PARTS[name](part) for name, part in parts.items()})
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        budget = Budget()
+    if budget == Budget():
         report.add(where, f"{value!r} is neither a share such as '5%', nor a count, nor a mapping of both")
-        return Budget()
-    if (budget.share is not None and not 0 <= budget.share <= 1) or (budget.count or 0) < 0:
+    elif (budget.share is not None and not 0 <= budget.share <= 1) or (budget.count or 0) < 0:
         report.add(where, f"{value!r} is out of range")
     return budget
-
-
-def _share(text: str) -> Fraction:
-    return Fraction(text.removesuffix("%")) / 100 if text.endswith("%") else Fraction(text)
 
 
 def _choice(
@@ -188,34 +237,46 @@ def _key_rule(key: tuple[str, ...], cursor: str | None) -> Iterator[Rule]:
             yield Rule("primary_key", "expect_compound_columns_to_be_unique", kwargs)
 
 
-def _check_rules(rules: list[Rule], names: set[str], report: _Report) -> None:
+def _check_rules(rules: list[Rule], columns: list[Column], report: _Report) -> None:
+    types = {column.name: column.type for column in columns}
     seen: set[str] = set()
     for rule in rules:
         where = f"rule {rule.id}"
         if rule.id in seen:
             report.add(where, "two rules have this name; give one of them a `name`")
+        if rule.id.endswith(_RESERVED_RULES):
+            report.add(where, f"names that end in {' or '.join(_RESERVED_RULES)} are the gate's own")
         seen.add(rule.id)
-        for problem in problems_of(rule):
+        for problem in problems_of(rule, types):
             report.add(where, problem)
-        for name in sorted(column_names(rule) - names):
-            report.add(where, f"there is no column {name!r}")
 
 
-def _check_load_mode(contract: Contract, report: _Report) -> None:
-    if contract.load_mode is LoadMode.REPLACE_PARTITION:
-        if contract.partition_by is None:
-            report.add("schema.customProperties.partitionBy", "replace_partition needs the column that places a row")
-        elif not re.match(r"date|timestamp", contract.column(contract.partition_by).type):
-            report.add("schema.customProperties.partitionBy", "must be a date or timestamp column")
-    if contract.load_mode is LoadMode.MERGE:
-        if not contract.key:
+def _check_load_mode(
+    mode: LoadMode | None,
+    key: tuple[str, ...],
+    placed: Mapping[str, str | None],
+    columns: list[Column],
+    report: _Report,
+) -> None:
+    """Hold key, `cursor` and `partitionBy` (the last two in `placed`) to what the load mode needs."""
+    place, by_name = "schema.customProperties", {column.name: column for column in columns}
+    cursor, partition_by = placed["cursor"], placed["partitionBy"]
+    if mode is LoadMode.REPLACE_PARTITION:
+        if partition_by is None:
+            report.add(f"{place}.partitionBy", "replace_partition needs the column that places a row")
+        elif partition_by in by_name and not re.match(r"(date|timestamp)(?!.*\[)", by_name[partition_by].type):
+            report.add(f"{place}.partitionBy", "must be a date or timestamp column")
+    if mode is LoadMode.MERGE:
+        if not key:
             report.add("schema.properties", "merge needs a primaryKey")
-        if contract.cursor is None:
-            report.add("schema.customProperties.cursor", "merge needs the column that orders versions of a row")
-        if contract.partition_by is not None:
-            report.add("schema.customProperties.partitionBy", "a merged table is not partitioned by slice")
-    for name in filter(None, (contract.cursor, contract.partition_by)):
-        if not contract.column(name).required:
+        if cursor is None:
+            report.add(f"{place}.cursor", "merge needs the column that orders versions of a row")
+        elif cursor in key:
+            report.add(f"{place}.cursor", "is part of the primaryKey, so no row would have two versions")
+        if partition_by is not None:
+            report.add(f"{place}.partitionBy", "a merged table is not partitioned by slice")
+    for name in filter(None, (cursor, partition_by)):
+        if name in by_name and not by_name[name].required:
             report.add(f"schema.properties[{name}]", "must be `required: true`: it places or orders the rows")
 
 
@@ -236,49 +297,47 @@ def _build(document: Mapping[str, Any], path: Path, report: _Report) -> Contract
         return None
     table = document["schema"][0]
     dataset = _check_dataset_name(document, path, report)
-    custom = _custom_properties(table)
-    for name in sorted(custom.keys() - _KNOWN_PROPERTIES):
-        report.add(f"schema.customProperties.{name}", f"is none of {', '.join(sorted(_KNOWN_PROPERTIES))}")
+    custom = _custom_properties(table, _TABLE_PROPERTIES, "schema", report)
     columns = [column for item in table["properties"] if (column := _column(item, report))]
-    names = {column.name for column in columns}
-    if len(names) < len(columns):
+    names = {item["name"] for item in table["properties"]}
+    if len(names) < len(table["properties"]):
         report.add("schema.properties", "two properties have one name")
     place = "schema.customProperties"
     mode = _choice(custom.get("loadMode"), LoadMode, _LATER_MODES, f"{place}.loadMode", report)
     policy = _choice(
         custom.get("schemaPolicy", "discard"), SchemaPolicy, _LATER_POLICIES, f"{place}.schemaPolicy", report
     )
-    cursor, partition_by = custom.get("cursor"), custom.get("partitionBy")
-    for name, column in (("cursor", cursor), ("partitionBy", partition_by)):
-        if column is not None and column not in names:
+    placed = {name: custom.get(name) for name in ("cursor", "partitionBy")}
+    for name, column in placed.items():
+        if column is not None and not (isinstance(column, str) and column in names):
             report.add(f"{place}.{name}", f"there is no column {column!r}")
-    key = _key(table["properties"])
+            placed[name] = str(column)
+    key, budget = _key(table["properties"]), _budget(custom.get("quarantineBudget", "5%"), report)
+    _check_load_mode(mode, key, placed, columns, report)
     rules = [
         *_implied_rules(columns, table["properties"]),
-        *_key_rule(key, cursor),
+        *_key_rule(key, placed["cursor"]),
         *_stated_rules(table, report),
     ]
-    _check_rules(rules, names, report)
+    _check_rules(rules, columns, report)
     if report.problems or mode is None or policy is None:
         return None
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    contract = Contract(
+    return Contract(
         dataset=dataset,
         version=document["version"],
         hash=hashlib.sha256(canonical.encode()).hexdigest(),
         columns=tuple(columns),
         key=key,
         load_mode=mode,
-        partition_by=partition_by,
-        cursor=cursor,
+        partition_by=placed["partitionBy"],
+        cursor=placed["cursor"],
         schema_policy=policy,
-        budget=_budget(custom.get("quarantineBudget", "5%"), report),
+        budget=budget,
         rules=tuple(rules),
         description=table.get("description"),
         owner=_owner(document),
     )
-    _check_load_mode(contract, report)
-    return contract
 
 
 def _owner(document: Mapping[str, Any]) -> str | None:
@@ -298,7 +357,7 @@ def load_contract(path: Path) -> Contract:
         ContractError: With one line per problem: file, field, what is wrong.
     """
     report = _Report(file=str(path))
-    document = _plain(_read_yaml(path, report))
+    document = _read_yaml(path, report)
     if report.problems:
         raise ContractError(report.problems)
     for error in _standard().iter_errors(document):

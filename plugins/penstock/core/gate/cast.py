@@ -1,10 +1,15 @@
 """Cast a stage that came as text, set-wise; what does not cast is moved aside, row by row.
 
 A value casts when `pg_input_is_valid` (Postgres ≥ 16) takes it for the contract's type and nothing of it would be
-lost: a decimal with more digits after the point than the contract keeps does not cast, it is not rounded.
+lost: a decimal with more digits after the point than the contract keeps does not cast, it is not rounded; nor does a
+time of day in a `date`, or an offset from UTC in a `timestamp`. Words such as `today`, which Postgres would take for
+the present, are no values at all.
 """
 
 from __future__ import annotations
+
+import re
+from typing import Final
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Composed, Identifier, Literal
@@ -14,17 +19,41 @@ from penstock.core.contract.types import numeric_scale
 from penstock.core.stage import REASONS, ROW_NUMBER, Stage
 
 
+_MOMENT: Final = re.compile(r"(date|time)")
+_NO_MOMENT: Final = r"(now|today|tomorrow|yesterday)|\.[0-9]{6}[0-9]*[1-9]"
+_LOSES: Final = {
+    "date": "CASE WHEN pg_input_is_valid({name}, 'timestamp') THEN {name}::timestamp <> {name}::date ELSE true END",
+    "timestamp without time zone": (
+        "CASE WHEN pg_input_is_valid({name}, 'timestamptz')"
+        " THEN {name}::timestamptz <> {name}::timestamp AT TIME ZONE 'UTC' ELSE true END"
+    ),
+}
+
+
+def _loses(column: Column) -> Composed | None:
+    """Return the condition that a text value the type takes would not keep all it says; None if it always would."""
+    name, scale = Identifier(column.name), numeric_scale(column.type)
+    if scale is not None:
+        digits = SQL("coalesce(scale(trim_scale({}::numeric)), 0)").format(name)
+        return SQL("{} > {}").format(digits, Literal(scale))
+    if not _MOMENT.match(column.type) or column.type.endswith("[]"):
+        return None
+    no_moment = SQL("{} ~* {}").format(name, Literal(_NO_MOMENT))
+    if column.type not in _LOSES:
+        return no_moment
+    cut = SQL(_LOSES[column.type]).format(name=name)
+    return SQL("CASE WHEN {} THEN true ELSE {} END").format(no_moment, cut)
+
+
 def _fails(column: Column) -> Composed:
     """Return the condition that a text value does not cast to the column's type."""
     name, type_ = Identifier(column.name), Literal(column.type)
     invalid = SQL("NOT pg_input_is_valid({}, {})").format(name, type_)
-    scale = numeric_scale(column.type)
-    if scale is None:
+    loses = _loses(column)
+    if loses is None:
         return SQL("({} IS NOT NULL AND {})").format(name, invalid)
-    return SQL(
-        "({name} IS NOT NULL AND CASE WHEN {invalid} THEN true"
-        " ELSE coalesce(scale(trim_scale({name}::numeric)), 0) > {scale} END)"
-    ).format(name=name, invalid=invalid, scale=Literal(scale))
+    # CASE, for OR may look at its parts in any order, and only what the type takes can be looked at further.
+    return SQL("({} IS NOT NULL AND CASE WHEN {} THEN true ELSE {} END)").format(name, invalid, loses)
 
 
 def _value(column: Column, staged_type: str) -> Composed:

@@ -11,11 +11,12 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extras import execute_values
 from psycopg2.sql import SQL, Composable, Identifier
 
-from penstock.core.contract.model import Contract, Rule
+from penstock.core.contract.model import Contract, LoadMode, Rule
 from penstock.core.errors import ContractError, SliceRefused, StageMissing
 from penstock.core.gate.cast import cast_stage
 from penstock.core.gate.plan import GatePlan, RowRule, Verdict, any_broken, compile_plan, reasons
-from penstock.core.ledger import Outcome, record_attempt
+from penstock.core.key_index import drop_key_index, prove_key
+from penstock.core.ledger import Outcome, lock_slice, record_attempt
 from penstock.core.slice import Slice
 from penstock.core.stage import REASONS, ROW_NUMBER, Stage, Staged, column_types, need_stage
 
@@ -52,11 +53,14 @@ def candidate_of(stage: Stage, staged_columns: dict[str, str]) -> Identifier:
 
 def _prepare(cur: Cursor, stage: Stage, contract: Contract, columns: dict[str, str]) -> int:
     """Bring the stage to where it was after the extract, then cast it; return the rows that do not cast."""
+    # The rows are put back below: until they are judged again, nothing of an earlier verdict may be published.
+    cur.execute("UPDATE ops.stage SET state = 'staged', quarantined = 0 WHERE name = %s", (stage.name,))
     cur.execute("SELECT to_regclass(%s) IS NOT NULL", (stage.bad.as_string(cur),))
     judged_before = cur.fetchone() == (True,)
     if ROW_NUMBER in columns:
         cur.execute(SQL("DROP TABLE IF EXISTS {}, {}").format(stage.typed, stage.bad))
     elif judged_before:
+        drop_key_index(cur, stage.table)
         names = SQL(", ").join(map(Identifier, columns))
         cur.execute(SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(stage.table, names, names, stage.bad))
         cur.execute(SQL("DROP TABLE {}").format(stage.bad))
@@ -76,6 +80,12 @@ def _scan(cur: Cursor, plan: GatePlan, table: Identifier, dataset: str) -> tuple
     row = cur.fetchone()
     assert row is not None  # noqa: S101 - an aggregate gives one row
     return int(row[0]), plan.read_scan(row)
+
+
+def _with_key_proved(cur: Cursor, plan: GatePlan, contract: Contract, table: Identifier) -> GatePlan:
+    """Spare the scan the count of duplicate keys, where the index that publish needs can prove that there are none."""
+    wanted = contract.load_mode is LoadMode.REPLACE_PARTITION and plan.judges_unique(contract.key)
+    return plan.with_unique(contract.key) if wanted and prove_key(cur, table, contract.key) else plan
 
 
 def _unjudgeable(cur: Cursor, plan: GatePlan, table: Identifier, dataset: str) -> list[str]:
@@ -138,6 +148,21 @@ def _refusals(contract: Contract, gated: Gated) -> list[str]:
             f" {contract.budget} ({worst})"
         )
     return found
+
+
+def _check_columns(columns: dict[str, str], contract: Contract, stage: Stage) -> None:
+    """Hold the stage to the contract it is judged by, which may have changed since the extract."""
+    castable = ("text",) if ROW_NUMBER in columns else ()
+    fits = [name for name in columns if name != ROW_NUMBER] == [column.name for column in contract.columns] and all(
+        columns[column.name] in (column.type, *castable) for column in contract.columns
+    )
+    if not fits:
+        raise StageMissing(
+            "The rows were staged for other columns than the contract's: it has changed since the extract.",
+            dataset=stage.dataset,
+            slice_key=stage.slice_key,
+            next_step="clear the task `extract` with its downstream tasks.",
+        )
 
 
 def _check_still_whole(staged: Staged, seen: int, stage: Stage) -> None:
@@ -206,18 +231,24 @@ def judge(
         beyond_plan: Judges the rules that the plan does not cover; needed only where there are such rules.
 
     Raises:
-        StageMissing: Nothing is staged for this run, or not what the extract recorded.
+        StageMissing: Nothing is staged for this run, or not what the extract recorded or the contract asks for.
+        ValueError: There are rules that the plan does not cover, and nobody to judge them.
         ContractError: A rule cannot be applied to its column's type.
     """
     plan = compile_plan(contract, slice_)
+    if plan.gx_rules and beyond_plan is None:
+        raise ValueError(f"nobody judges {', '.join(rule.id for rule in plan.gx_rules)}: pass `beyond_plan`")
     with conn, conn.cursor() as cur:
         staged = need_stage(cur, stage)
         columns = column_types(cur, stage.table)
+        _check_columns(columns, contract, stage)
         table = candidate_of(stage, columns)
         uncast = _prepare(cur, stage, contract, columns)
     beyond = beyond_plan(table, plan.gx_rules) if plan.gx_rules and beyond_plan else []
     with conn, conn.cursor() as cur:
+        lock_slice(cur, stage)  # before the stage's record, in the order in which publish takes them
         need_stage(cur, stage)
+        plan = _with_key_proved(cur, plan, contract, table)
         seen, verdicts = _scan(cur, plan, table, contract.dataset)
         _check_still_whole(staged, seen + uncast, stage)
         verdicts += beyond

@@ -6,16 +6,19 @@ it is compiled where it is needed and kept nowhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
 from penstock.core.contract.model import Contract, Rule, Severity
-from penstock.core.gate.expectations import Predicate, RowTest, TableTest, compile_rule, mostly_of
+from penstock.core.gate.expectations import Duplicate, Predicate, RowTest, TableTest, compile_rule, mostly_of
 from penstock.core.slice import Slice
+
+_DAY_LENGTH: Final = len("2010-09-20")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +92,27 @@ class GatePlan:
         found += [table_verdict(rule, value) for rule, value in zip(self.table_rules, observed, strict=True)]
         return found
 
+    def judges_unique(self, columns: Sequence[str]) -> bool:
+        """Tell whether a rule asks that the columns are unique together."""
+        return any(_is_unique(row.test, columns) for row in self.row_rules)
+
+    def with_unique(self, columns: Sequence[str]) -> GatePlan:
+        """Return the plan for a table in which the columns are known to be unique together, which needs no count."""
+        proved = SQL("false")
+        rules = [
+            RowRule(row.rule, Predicate(proved, row.test.considered)) if _is_unique(row.test, columns) else row
+            for row in self.row_rules
+        ]
+        return replace(self, row_rules=tuple(rules))
+
     def quarantining(self, verdicts: list[Verdict]) -> list[RowRule]:
         """Return the row rules that rows must leave for: critical ones, and broken by at least one row."""
         broken = {verdict.rule.id for verdict in verdicts if verdict.unexpected}
         return [row for row in self.row_rules if _quarantines(row.rule) and row.rule.id in broken]
+
+
+def _is_unique(test: RowTest, columns: Sequence[str]) -> bool:
+    return isinstance(test, Duplicate) and set(test.columns) == set(columns)
 
 
 def _quarantines(rule: Rule) -> bool:
@@ -112,30 +132,40 @@ def row_verdict(rule: Rule, unexpected: int, considered: int) -> Verdict:
 
 
 def table_verdict(rule: TableRule, observed: Any) -> Verdict:
-    """Judge a rule about the whole slice; without an observed value (no rows) it is broken, as GX says."""
+    """Judge a rule about the whole slice; without an observed value (no rows, or NaN) it is broken, as GX says."""
     test = rule.test
+    if observed is not None and observed != observed:  # noqa: PLR0124 - NaN, of float or Decimal
+        observed = None
     success = observed is not None and _within(observed, test)
     text = None if observed is None else str(observed)
     return Verdict(rule.rule, success, observed=text, refuses=not success and _quarantines(rule.rule))
 
 
-def _bound_like(observed: Any, bound: Any) -> Any:
-    """Return a bound in the type of the observed value: YAML and JSON carry dates as text."""
-    if not isinstance(bound, str) or isinstance(observed, str):
-        return bound
-    if isinstance(observed, datetime):
-        moment = datetime.fromisoformat(bound)
-        return moment.replace(tzinfo=moment.tzinfo or observed.tzinfo)
-    if isinstance(observed, date):
-        return date.fromisoformat(bound)
-    return Decimal(bound)
+def _pair(observed: Any, bound: Any) -> tuple[Any, Any]:
+    """Return an observed value and a bound as GX compares them.
+
+    A numeric is compared as a float, so that 0.1 is 0.1. Times come as ISO text from YAML and JSON; against a bound
+    that is a day, a time counts as the day it is in.
+    """
+    if isinstance(observed, Decimal):
+        return float(observed), bound
+    if not isinstance(observed, date) or not isinstance(bound, str):
+        return observed, bound
+    if len(bound) == _DAY_LENGTH:
+        return (observed.date() if isinstance(observed, datetime) else observed), date.fromisoformat(bound)
+    return observed, datetime.fromisoformat(bound)
 
 
 def _within(observed: Any, test: TableTest) -> bool:
-    low, high = _bound_like(observed, test.low), _bound_like(observed, test.high)
-    if low is not None and (observed < low or (test.strict_low and observed == low)):
-        return False
-    return high is None or not (observed > high or (test.strict_high and observed == high))
+    if test.low is not None:
+        value, low = _pair(observed, test.low)
+        if value < low or (test.strict_low and value == low):
+            return False
+    if test.high is not None:
+        value, high = _pair(observed, test.high)
+        if value > high or (test.strict_high and value == high):
+            return False
+    return True
 
 
 def compile_plan(contract: Contract, slice_: Slice) -> GatePlan:
