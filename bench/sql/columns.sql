@@ -8,6 +8,6 @@ CREATE TABLE :table (
     amount      numeric(12,2),
     fee         numeric(10,4),
     currency    text,
-    reference   text,
+    invoice     text,
     note        text
 );

@@ -8,7 +8,7 @@ SELECT i * :step,
        1 + (i * 15485863 % 9999900)::numeric / 100,
        CASE WHEN i % 10 <> 0 THEN (i * 32452843 % 9999999)::numeric / 10000 END,
        (ARRAY['EUR', 'GBP', 'USD', 'CHF', 'SEK'])[1 + i % 5],
-       'PAY-' || substr(md5(i::text), 1, 12),
-       CASE WHEN i % 5 <> 0 THEN 'settled in batch ' || substr(md5((-i)::text), 1, 16) END
+       (ARRAY['', '', '', 'A', 'C'])[1 + i % 5] || lpad((i % 1000000)::text, 6, '0'),
+       CASE WHEN i % 5 <> 0 THEN 'settled in batch ' || md5(i::text) || substr(md5((-i)::text), 1, 10) END
 FROM generate_series(1::bigint, :rows) AS i;
 VACUUM (FREEZE, ANALYZE) :table;

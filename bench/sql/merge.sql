@@ -10,7 +10,7 @@ ON CONFLICT (payment_id) DO UPDATE SET
     amount = excluded.amount,
     fee = excluded.fee,
     currency = excluded.currency,
-    reference = excluded.reference,
+    invoice = excluded.invoice,
     note = excluded.note
 WHERE excluded.recorded_at >= t.recorded_at;
 DROP TABLE :stage;

@@ -8,6 +8,6 @@ CREATE TABLE :table (
     amount      numeric(12,2) NOT NULL,
     fee         numeric(10,4),
     currency    text NOT NULL,
-    reference   text,
+    invoice     text,
     note        text
 ) PARTITION BY RANGE (recorded_at);

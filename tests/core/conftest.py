@@ -265,7 +265,7 @@ class Bench:
 
     def checksum(self, table: str) -> tuple[int, int]:
         """Number of rows and a checksum that does not depend on their order."""
-        statement = f"SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0)::bigint FROM {table} AS t"
+        statement = f"SELECT count(*), coalesce(sum(hashtextextended(t::text, 0)), 0) FROM {table} AS t"
         ((count, total),) = self.run(statement)
         return count, total
 

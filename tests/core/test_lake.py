@@ -27,7 +27,7 @@ def read(folder: Path, *fields: str) -> list[dict[str, Any]]:
     return [row for part in read_parts(folder, {name: name for name in fields}) for row in part.to_pylist()]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(parts=st.lists(st.lists(st.dictionaries(st.sampled_from("abc"), TEXT | st.none())), max_size=3))
 def test_text_survives(parts: list[list[dict[str, Any]]], tmp_path_factory: pytest.TempPathFactory) -> None:
     """Every text of every part comes back as it was, in order; a field that a row lacks is NULL."""

@@ -100,7 +100,10 @@ class LakeWriter:
         names = list(dict.fromkeys(name for record in records for name in record))
         self._fields.update(dict.fromkeys(names))
         table = pyarrow.table(
-            {name: pyarrow.array([_text(record.get(name)) for record in records], pyarrow.string()) for name in names}
+            {
+                name: pyarrow.array([_text(record.get(name)) for record in records], pyarrow.string())
+                for name in names or [""]  # a row without any field is a row too
+            }
         )
         buffer = io.BytesIO()
         pyarrow.parquet.write_table(table, buffer, compression="zstd")

@@ -7,6 +7,7 @@ program's is never signalled.
 
 import json
 import os
+import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from penstock.local.secrets_store import write_private
 
 # Start times are computed from the boot time, which moves a little when the clock is set.
 START_TOLERANCE_SECONDS = 2.0
+STRAGGLER_SECONDS = 2.0
 KILL_SECONDS = 5.0
 LOG_TAIL_BYTES = 3000
 # Settings that a running process was started with and would have to be restarted for.
@@ -133,19 +135,25 @@ def end_recorded(record_files: Sequence[Path], *, grace_seconds: float) -> None:
     """End the recorded processes with all they started: asked first, all at once, then killed."""
     records = [record for path in record_files if (record := read_record(path))]
     members = [member for record in records for member in _members(record)]
-    # Only the leaders are asked: a scheduler whose workers are gone waits for them in vain.
-    for leader in filter(None, map(_leader, records)):
-        with suppress(psutil.Error):
-            leader.terminate()
-    _wait(members, grace_seconds)
+    # The leaders first: a scheduler whose workers were sent away before it waits for them in vain.
+    leaders = [leader for record in records if (leader := _leader(record))]
+    _send(leaders, signal.SIGTERM)
+    _wait(leaders, grace_seconds)
     # What was started between the look and the signal is found now.
     members += [member for record in records for member in _members(record)]
-    for process in members:
-        with suppress(psutil.Error):
-            process.kill()
+    _send(members, signal.SIGTERM)
+    _wait(members, min(grace_seconds, STRAGGLER_SECONDS))
+    _send(members, signal.SIGKILL)
     _wait(members, KILL_SECONDS)
     for path in record_files:
         path.unlink(missing_ok=True)
+
+
+def _send(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    for process in processes:
+        # psutil itself checks the start time once more before it signals.
+        with suppress(psutil.Error):
+            process.send_signal(number)
 
 
 def _wait(processes: Sequence[psutil.Process], seconds: float) -> None:

@@ -36,6 +36,7 @@ _NOT_IN_SQL: Final = frozenset(
         "expect_multicolumn_values_to_be_unique",
     )
 )
+_PARSER: Final = "great_expectations"  # of those for a condition in text, the one that speaks SQL
 _EXACT: Final = 2**53  # GX holds numbers as floats, exact up to here
 _DAY: Final = re.compile(r"\d{4}-\d\d-\d\d")
 _MOMENT: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d{1,6})?)?(?P<offset>Z|[+-]\d\d(:?\d\d)?)?")
@@ -77,6 +78,8 @@ def problems_of(rule: Rule, types: Mapping[str, str]) -> list[str]:
         types: Canonical type of each column of the contract.
     """
     problems = [f"there is no column {name!r}" for name in column_names(rule) if name not in types]
+    if isinstance(rule.kwargs.get("row_condition"), str) and rule.kwargs.get("condition_parser") != _PARSER:
+        problems.append(f"row_condition as text needs `condition_parser: {_PARSER}`; else state it as a mapping")
     covered = COVERED.get(rule.expectation)
     if covered is not None:
         found = [*_shape(rule, covered), *_values(rule, covered)]

@@ -121,7 +121,7 @@ def judge_with_gx(dsn_or_url: str, table: Identifier, rules: Sequence[Rule]) -> 
     Raises:
         ContractError: With a line per rule that Great Expectations cannot judge.
         PenstockError: The connection is through a unix socket.
-        SourceUnavailable: Great Expectations could not read the table.
+        SourceUnavailable: Great Expectations could not read the table, or the connection was lost.
     """
     from great_expectations import ExpectationSuite
 
@@ -136,6 +136,8 @@ def judge_with_gx(dsn_or_url: str, table: Identifier, rules: Sequence[Rule]) -> 
         for rule in rules
         if (message := _exception_of(results[rule.id]))
     ]
+    if any("psycopg2.OperationalError" in problem for problem in problems):  # the server went away
+        raise SourceUnavailable("; ".join(problems))
     if problems:
         raise ContractError(problems)
     return [_verdict_of(rule, results[rule.id]) for rule in rules]
