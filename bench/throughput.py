@@ -20,10 +20,11 @@ merge, changed rows
     As before, a tenth of N changed rows into a table of N rows.
 
 The ways of one comparison take turns (A B C A B C …) after one round that warms the caches and does not count; each
-starts from the same tables after a CHECKPOINT, and the median counts. Both sides use the same server with the same
-settings. What Penstock does is timed inside its process (bench/slice_process.py), from before the contract is read to
-after the last commit; starting the interpreter is the task's affair, not the slice's. Its peak memory is that
-process's own, and is held against that of a slice of a tenth of the rows, measured in the same run.
+starts from the same tables after a CHECKPOINT. Seconds are medians; a ratio is the median of the ratios within each
+turn, so that what slows down the machine for a while slows both sides. All use the same server with the same settings.
+What Penstock does is timed inside its process (bench/slice_process.py), from before the contract is read to after the
+last commit; starting the interpreter is the task's affair, not the slice's. Its peak memory is that process's own, and
+is held against that of a slice of a tenth of the rows, measured in the same run.
 """
 
 from __future__ import annotations
@@ -90,6 +91,10 @@ class Measured:
     def median(self) -> float:
         """The median, in seconds."""
         return statistics.median(self.seconds)
+
+    def ratio_to(self, other: Measured) -> float:
+        """Return the median of the ratios within each turn; what slows down a whole turn cancels out."""
+        return statistics.median(mine / theirs for mine, theirs in zip(self.seconds, other.seconds, strict=True))
 
 
 @dataclass(frozen=True)
@@ -344,7 +349,7 @@ def targets_of(results: dict[str, list[Measured]], reports: dict[str, list[dict[
     found = []
     for name, measured in results.items():
         limit = MAX_RAW_RATIO if name == "attach" else MAX_MERGE_RATIO
-        ratio = measured[-1].median / measured[0].median
+        ratio = measured[-1].ratio_to(measured[0])
         found.append(Target(f"{name}: Penstock ÷ {measured[0].name.split(':')[0]}", ratio, limit, "×"))
     if "attach" not in reports:
         return found
@@ -376,7 +381,7 @@ def times_table(results: dict[str, list[Measured]]) -> str:
         ("way", "median s", "least s", "most s", "×"),
         [
             (f"{name} · {way.name}", f"{way.median:.2f}", f"{min(way.seconds):.2f}", f"{max(way.seconds):.2f}",
-             f"{way.median / measured[0].median:.2f}")
+             f"{way.ratio_to(measured[0]):.2f}")
             for name, measured in results.items()
             for way in measured
         ],
@@ -467,8 +472,8 @@ def main() -> int:
     command = shlex.join(["python", "bench/throughput.py", *sys.argv[1:]])
     report = f"""# Results of bench/throughput.py
 
-{arguments.rows:,} rows × 10 columns ({size}), {arguments.repeat} counted runs of each way, in turns. The last column is
-the ratio to the first way of the same comparison.
+{arguments.rows:,} rows × 10 columns ({size}), {arguments.repeat} counted runs of each way, in turns. The last column
+is the ratio to the first way of the same comparison: the median of the ratios within each turn.
 
 {times_table(results)}
 

@@ -67,17 +67,13 @@ ORDERS: Document = _document(
             "name": "code",
             "logicalType": "string",
             "required": True,
-            "quality": [
-                expectation("code_format", "expect_column_values_to_match_regex", regex="^[A-Z][0-9]{3}$")
-            ],
+            "quality": [expectation("code_format", "expect_column_values_to_match_regex", regex="^[A-Z][0-9]{3}$")],
         },
         {
             "name": "amount",
             "logicalType": "number",
             "physicalType": "numeric(8,2)",
-            "quality": [
-                expectation("amount_range", "expect_column_values_to_be_between", min_value=0, max_value=1000)
-            ],
+            "quality": [expectation("amount_range", "expect_column_values_to_be_between", min_value=0, max_value=1000)],
         },
         {"name": "sold_at", "logicalType": "timestamp", "physicalType": "timestamptz", "required": True},
     ],

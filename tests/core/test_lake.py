@@ -84,7 +84,7 @@ def test_a_part_that_was_changed_or_lost_is_found(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="part-00002"):
         read(tmp_path, "a")
     part.unlink()
-    with pytest.raises(SourceError, match="part-00002.* missing"):
+    with pytest.raises(SourceError, match=r"part-00002.* missing"):
         read(tmp_path, "a")
 
 

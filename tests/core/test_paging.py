@@ -20,6 +20,7 @@ class Source:
         self.asked: list[dict[str, str]] = []
 
     def __call__(self, query: Mapping[str, str]) -> Any:
+        """Answer one request."""
         self.asked.append(dict(query))
         page, size = int(query["page"]), int(query["per_page"])
         data = self.rows[(page - 1) * size : page * size]

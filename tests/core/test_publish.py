@@ -189,8 +189,7 @@ def test_readers_see_the_old_slice_or_the_new_one(bench: Any, build: Any) -> Non
     contract = build.contract(build.ORDERS)
     bench.load(contract, DAY, bench.fill("orders", COLUMNS, orders(500, 0)))
     read = (
-        "SELECT count(*), count(DISTINCT amount) FROM test.orders"
-        f" WHERE sold_at >= '{DAY}' AND sold_at < '{OTHER_DAY}'"
+        f"SELECT count(*), count(DISTINCT amount) FROM test.orders WHERE sold_at >= '{DAY}' AND sold_at < '{OTHER_DAY}'"
     )
     with Readers(bench.dsn, read) as readers:
         for amount in range(1, 16):
@@ -277,7 +276,7 @@ def test_what_another_contract_let_through_cannot_be_published(bench: Any, build
     stage = bench.extract(contract, DAY, bench.fill("orders", COLUMNS, orders(3, 1)))
     bench.judge(contract, stage)
     stricter = build.contract(build.ORDERS, build.set_custom("quarantineBudget", 0))
-    with pytest.raises(StageMissing, match="another version of the contract.*clear the task `validate`"):
+    with pytest.raises(StageMissing, match=r"another version of the contract.*clear the task `validate`"):
         bench.publish(stricter, stage)
     bench.judge(stricter, stage)
     assert bench.publish(stricter, stage).loaded == 3
@@ -303,7 +302,11 @@ def test_equal_rows_are_each_kept(bench: Any, build: Any) -> None:
     contract = build.contract(build.ORDERS)
     outcome = bench.load(contract, DAY, bench.fill("orders", COLUMNS, [(1, "no", 1, f"{DAY} 12:00+00")] * 3))
     assert outcome.quarantined == 3
-    assert bench.run("SELECT occurrence, count(*) FROM ops.quarantine GROUP BY 1 ORDER BY 1") == [(1, 1), (2, 1), (3, 1)]
+    assert bench.run("SELECT occurrence, count(*) FROM ops.quarantine GROUP BY 1 ORDER BY 1") == [
+        (1, 1),
+        (2, 1),
+        (3, 1),
+    ]
 
 
 def test_the_quarantine_follows_the_slice(bench: Any, build: Any) -> None:

@@ -59,7 +59,7 @@ moments = st.datetimes().map(lambda moment: moment.replace(year=2026, month=1, d
 @settings(deadline=None, max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(found=st.lists(moments, max_size=20))
 def test_every_moment_is_in_one_slice(bench: Any, build: Any, found: list[Any]) -> None:
-    """Three days together hold every row of the source once, whatever its moment; midnight belongs to the day it starts."""
+    """Three days hold every row of the source once, whatever its moment; midnight belongs to the day it starts."""
     contract = build.contract(build.ORDERS)
     edges = [f"2026-01-0{day} {time}+00" for day in (1, 2, 3) for time in ("00:00", "23:59:59.999999")]
     rows = [(n, "A100", 1, f"{m}+00" if not isinstance(m, str) else m) for n, m in enumerate([*found, *edges])]
@@ -130,10 +130,10 @@ def test_names_with_quotes_capitals_and_percent_are_safe(bench: Any, build: Any)
     contract = build.contract(build.ORDERS, rename)
     quoted = '"' + table.replace('"', '""') + '"'
     bench.run(
-        f"CREATE TABLE src.{quoted} (order_id bigint, \"{column.replace(chr(34), chr(34) * 2)}\" text,"
+        f'CREATE TABLE src.{quoted} (order_id bigint, "{column.replace(chr(34), chr(34) * 2)}" text,'
         " amount numeric(8,2), sold_at timestamptz)"
     )
-    bad = "it's %s \\ \"{}\""
+    bad = 'it\'s %s \\ "{}"'
     for number, value in enumerate([*values, bad]):
         bench.run(f"INSERT INTO src.{quoted.replace('%', '%%')} VALUES (%s, %s, 1, %s)", (number, value, NOON))
     bench.load(contract, DAY, f"src.{table}")

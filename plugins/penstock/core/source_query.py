@@ -30,7 +30,7 @@ def _bound(cur: Cursor, sql: str, slice_: Slice) -> SQL:
     """
     try:
         return SQL(cur.mogrify(sql.strip().rstrip(";"), slice_.parameters).decode("utf-8"))
-    except (TypeError, IndexError) as error:  # what the driver raises for some stray % signs
+    except (TypeError, IndexError, psycopg2.ProgrammingError) as error:  # what the driver raises for a stray %
         raise ValueError(str(error)) from error
 
 

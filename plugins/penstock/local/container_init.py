@@ -34,7 +34,8 @@ def main(environ: Mapping[str, str] = os.environ) -> int:
     try:
         prepare_warehouse(_needed(environ, WAREHOUSE))
         airflow("db", "migrate")
-        make_admin(_needed(environ, PASSWORD))
+        if environ.get("AIRFLOW__CORE__AUTH_MANAGER", "").endswith("FabAuthManager"):  # others know no accounts
+            make_admin(_needed(environ, PASSWORD))
         load_settings(read_settings(PROJECT / "airflow_settings.yaml", {}), environ)
     except LocalError as error:
         print(f"penstock: {error}", file=sys.stderr)

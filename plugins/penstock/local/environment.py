@@ -42,7 +42,7 @@ def airflow_environment(
     fixed = {
         "AIRFLOW_HOME": str(layout.airflow),
         "AIRFLOW_CONFIG": str(layout.airflow / "airflow.cfg"),
-        "AIRFLOW__CORE__DAGS_FOLDER": str(layout.root / "dags"),
+        "AIRFLOW__CORE__DAGS_FOLDER": environ.get("PENSTOCK_DAGS", str(layout.root / "dags")),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(layout.root / "plugins"),
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__FERNET_KEY": fernet_key(layout),

@@ -7,13 +7,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from penstock.core.errors import PenstockError
-from penstock.core.lake import LakePath, LakeWriter
-from penstock.core.paging import PageNumber, read_pages
-from penstock.core.source_lake import check_fields, stage_lake
 from penstock.operators.slices import SliceOperator, Work
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
+
+    from penstock.core.lake import LakePath
+    from penstock.core.paging import PageNumber
 
 
 class ApiExtractOperator(SliceOperator):
@@ -50,6 +50,7 @@ class ApiExtractOperator(SliceOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land and stage the slice; return slice, stage, number of rows and the lake's folder."""
+        from penstock.core.source_lake import stage_lake
         from penstock.hooks.lake import attempt_folder
 
         work = self.work(context)
@@ -66,6 +67,9 @@ class ApiExtractOperator(SliceOperator):
         return {"slice": work.slice.key, "stage": work.stage.name, "extracted": rows, "lake": str(folder)}
 
     def _land(self, work: Work, folder: LakePath) -> list[str]:
+        from penstock.core.lake import LakeWriter
+        from penstock.core.paging import PageNumber, read_pages
+        from penstock.core.source_lake import check_fields
         from penstock.hooks.json_api import JsonApiHook
 
         window = {

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from penstock.core.source_table import stage_table
 from penstock.operators.slices import SliceOperator
 
 if TYPE_CHECKING:
@@ -34,6 +33,7 @@ class DatabaseExtractOperator(SliceOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the slice; return slice, stage and number of rows."""
+        from penstock.core.source_table import stage_table
         from penstock.hooks.postgres import CheckedPostgresHook
 
         work = self.work(context)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from penstock.core.source_query import stage_query
 from penstock.operators.slices import SliceOperator
 
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ class SqlExtractOperator(SliceOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the slice; return slice, stage and number of rows."""
+        from penstock.core.source_query import stage_query
+
         work = self.work(context)
         with closing(self.warehouse.session()) as warehouse:
             rows = stage_query(warehouse, work.contract, work.slice, work.stage, self.sql)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
 
-from penstock.core.publish import publish
 from penstock.operators.slices import SliceOperator
 
 if TYPE_CHECKING:
@@ -30,6 +29,8 @@ class PublishOperator(SliceOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Publish the slice; return slice and counts, which the Asset event carries too."""
+        from penstock.core.publish import publish
+
         work = self.work(context)
         with closing(self.warehouse.session()) as warehouse:
             outcome = publish(warehouse, work.contract, work.slice, work.stage, dag_id=context["ti"].dag_id)

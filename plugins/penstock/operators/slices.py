@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from penstock.core.contract import Contract
 from penstock.core.slice import Slice, resolve_slice
-from penstock.core.stage import Stage, stage_of
 from penstock.project import contract_of
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
+    from penstock.core.contract import Contract
+    from penstock.core.stage import Stage
     from penstock.hooks.postgres import WarehouseHook
 
 
@@ -59,6 +59,8 @@ class SliceOperator(BaseOperator):
             SliceError: The run names no slice.
             ContractError: The contract is broken.
         """
+        from penstock.core.stage import stage_of
+
         start, end = context.get("data_interval_start"), context.get("data_interval_end")
         contract = contract_of(self.dataset)
         slice_ = resolve_slice(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
-from penstock.core.gate.judge import Gated, judge, refuse
 from penstock.operators.slices import SliceOperator
 from penstock.project import contract_path
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from psycopg2.sql import Identifier
 
     from penstock.core.contract import Rule
+    from penstock.core.gate.judge import Gated
     from penstock.core.gate.plan import Verdict
 
 
@@ -34,6 +34,8 @@ class ValidateOperator(SliceOperator):
         Raises:
             SliceRefused: A critical rule about the whole slice is broken, or the quarantine budget is exceeded.
         """
+        from penstock.core.gate.judge import judge, refuse
+
         work = self.work(context)
         with closing(self.warehouse.session()) as warehouse:
             gated = judge(

@@ -25,7 +25,8 @@ def mixed(good: int, bad: int) -> list[tuple[Any, ...]]:
 def ledger(bench: Any) -> list[tuple[Any, ...]]:
     """The ledger as counts, in order."""
     found: list[tuple[Any, ...]] = bench.run(
-        "SELECT status, extracted, loaded, quarantined, deduplicated, filtered, withheld FROM ops.slice_ledger ORDER BY id"
+        "SELECT status, extracted, loaded, quarantined, deduplicated, filtered, withheld"
+        " FROM ops.slice_ledger ORDER BY id"
     )
     return found
 
@@ -89,13 +90,16 @@ def test_warnings_count_and_move_nothing(bench: Any, build: Any) -> None:
     """A rule of severity warning or info is judged and recorded; its rows are loaded and the slice passes."""
     contract = build.contract(
         build.ORDERS,
-        build.add_quality(build.expectation("cheap", "expect_column_values_to_be_between", "warning", max_value=5), "amount"),
+        build.add_quality(
+            build.expectation("cheap", "expect_column_values_to_be_between", "warning", max_value=5), "amount"
+        ),
         build.add_quality(build.expectation("many", ROW_COUNT, "info", min_value=100)),
     )
     outcome = bench.load(contract, DAY, bench.fill("orders", COLUMNS, [(1, "A100", 9, NOON), (2, "A100", 1, NOON)]))
     assert (outcome.loaded, outcome.quarantined) == (2, 0)
     assert bench.run(
-        "SELECT rule, severity, success, considered, unexpected, observed FROM ops.rule_result WHERE NOT success ORDER BY 1"
+        "SELECT rule, severity, success, considered, unexpected, observed"
+        " FROM ops.rule_result WHERE NOT success ORDER BY 1"
     ) == [("cheap", "warning", False, 2, 1, None), ("many", "info", False, None, None, "2")]
 
 
@@ -219,7 +223,7 @@ def test_a_stage_that_lost_rows_is_not_judged(bench: Any, build: Any) -> None:
 def test_nothing_staged_is_nothing_to_judge(bench: Any, build: Any) -> None:
     """Without a stage, the gate says which task to clear."""
     contract = build.contract(build.ORDERS)
-    with pytest.raises(StageMissing, match="has no staged rows.*clear the task `extract`"):
+    with pytest.raises(StageMissing, match=r"has no staged rows.*clear the task `extract`"):
         bench.judge(contract, bench.stage(contract, DAY))
 
 
@@ -246,7 +250,7 @@ def test_a_rule_that_postgres_cannot_apply_is_the_contracts_fault(bench: Any, bu
         build.add_quality(build.expectation("odd", "expect_column_values_to_match_regex", regex="("), "code"),
     )
     stage = bench.extract(contract, DAY, bench.fill("orders", COLUMNS, mixed(3, 0)))
-    with pytest.raises(ContractError, match="rule odd: .*regular expression"):
+    with pytest.raises(ContractError, match=r"rule odd: .*regular expression"):
         bench.judge(contract, stage)
     assert bench.one(f"SELECT count(*) FROM staging.{stage.name}") == 3
 

@@ -10,7 +10,7 @@ TOTAL = {"commerce/order_lines": 2, "commerce/customers": 2}
 
 def test_plain_lines_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """Into a file or a pipe go plain lines, without control characters, and the last state is always there."""
-    view = make_view(TOTAL)
+    view = make_view(TOTAL, print)
     assert isinstance(view, LineView)
     with view:
         for orders in (0, 1, 1, 2):
@@ -29,7 +29,7 @@ def test_a_bar_for_each_dataset_on_a_terminal(
 ) -> None:
     """A terminal gets a bar per dataset with its counts; text with brackets is shown as it is."""
     monkeypatch.setattr(progress.sys.stdout, "isatty", lambda: True, raising=False)
-    view = make_view(TOTAL)
+    view = make_view(TOTAL, print)
     assert isinstance(view, BarView)
     with view:
         view.show({"commerce/order_lines": 2, "commerce/customers": 1}, {"commerce/customers": 1})

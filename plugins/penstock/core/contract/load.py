@@ -23,7 +23,7 @@ from penstock.core.contract import rules as rule_parser
 from penstock.core.contract.model import Budget, Column, Contract, LoadMode, Rule, SchemaPolicy
 from penstock.core.contract.types import canonical_type, type_of_logical
 from penstock.core.errors import ContractError
-from penstock.core.gate.check import problems_of
+from penstock.core.gate.check import column_names, problems_of
 
 _NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _LATER_MODES: Final = ("append", "scd2", "snapshot")
@@ -237,8 +237,9 @@ def _key_rule(key: tuple[str, ...], cursor: str | None) -> Iterator[Rule]:
             yield Rule("primary_key", "expect_compound_columns_to_be_unique", kwargs)
 
 
-def _check_rules(rules: list[Rule], columns: list[Column], report: _Report) -> None:
+def _check_rules(rules: list[Rule], columns: list[Column], names: set[str], report: _Report) -> None:
     types = {column.name: column.type for column in columns}
+    untyped = names - types.keys()  # reported as such
     seen: set[str] = set()
     for rule in rules:
         where = f"rule {rule.id}"
@@ -247,8 +248,9 @@ def _check_rules(rules: list[Rule], columns: list[Column], report: _Report) -> N
         if rule.id.endswith(_RESERVED_RULES):
             report.add(where, f"names that end in {' or '.join(_RESERVED_RULES)} are the gate's own")
         seen.add(rule.id)
-        for problem in problems_of(rule, types):
-            report.add(where, problem)
+        if untyped.isdisjoint(column_names(rule)):
+            for problem in problems_of(rule, types):
+                report.add(where, problem)
 
 
 def _check_load_mode(
@@ -319,7 +321,7 @@ def _build(document: Mapping[str, Any], path: Path, report: _Report) -> Contract
         *_key_rule(key, placed["cursor"]),
         *_stated_rules(table, report),
     ]
-    _check_rules(rules, columns, report)
+    _check_rules(rules, columns, names, report)
     if report.problems or mode is None or policy is None:
         return None
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))

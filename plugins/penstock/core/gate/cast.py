@@ -18,7 +18,6 @@ from penstock.core.contract.model import Column, Contract
 from penstock.core.contract.types import numeric_scale
 from penstock.core.stage import REASONS, ROW_NUMBER, Stage
 
-
 _MOMENT: Final = re.compile(r"(date|time)")
 _NO_MOMENT: Final = r"(now|today|tomorrow|yesterday)|\.[0-9]{6}[0-9]*[1-9]"
 _LOSES: Final = {

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -27,9 +27,9 @@ class View(Protocol):
         """Show a line that stays."""
 
 
-def make_view(total: Mapping[str, int]) -> View:
-    """The view that suits where standard output goes."""
-    return BarView(total) if sys.stdout.isatty() else LineView(total)
+def make_view(total: Mapping[str, int], say: Callable[[str], None]) -> View:
+    """The view that suits where standard output goes; without a terminal, lines go through `say`."""
+    return BarView(total) if sys.stdout.isatty() else LineView(total, say)
 
 
 class BarView:
@@ -72,9 +72,9 @@ class BarView:
 class LineView:
     """A line now and then, when something has changed."""
 
-    def __init__(self, total: Mapping[str, int]) -> None:
+    def __init__(self, total: Mapping[str, int], say: Callable[[str], None]) -> None:
         self._total = dict(total)
-        self._began = time.monotonic()
+        self.say = say
         self._next = 0.0
         self._shown = ""
 
@@ -94,9 +94,5 @@ class LineView:
         now = time.monotonic()
         is_last = all(done[dataset] >= count for dataset, count in self._total.items())
         if text != self._shown and (now >= self._next or is_last):
-            self.say(f"{now - self._began:6.1f} s  {text}")
+            self.say(text)
             self._shown, self._next = text, now + LINE_SECONDS
-
-    def say(self, text: str) -> None:
-        """Print a line."""
-        print(text, flush=True)

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -90,7 +91,7 @@ def publish_all(stack: Stack, api: AirflowApi, ledger: Ledger, keys: Sequence[st
         start_work(work, stack, api)
         for backfill in work.backfills:
             say(f"airflow {' '.join(backfill.arguments())}")
-        with make_view(total) as view:
+        with make_view(total, say) as view:
             watch = Watch(stack, api, ledger, keys, view)
             if watch.until_done():
                 return
@@ -102,7 +103,9 @@ def publish_all(stack: Stack, api: AirflowApi, ledger: Ledger, keys: Sequence[st
 
 def show_ledger(totals: Sequence[DatasetTotals]) -> None:
     """Print the sums of the ledger for each dataset."""
-    table = Table(title="The ledger: every row that was read is accounted for", title_justify="left")
+    print("\nThe ledger: every row that was read is accounted for\n")
+    # Eighty columns are enough for it.
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)
     table.add_column("dataset", no_wrap=True)
     for name in ("slices", "extracted", "loaded", "quarantined", "deduplicated", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)

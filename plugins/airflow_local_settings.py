@@ -1,0 +1,23 @@
+"""Settings that Airflow imports as it starts; here, one thing only: what every task needs is loaded before the fork.
+
+A task runs in a process forked from the executor's worker. What the worker has imported, the task has too, at once and
+in shared memory; the Postgres provider's hook alone would cost each task a quarter of a second of processor time
+(`bench/overhead.py`). A change to Penstock's own code therefore needs a restart of scheduler and workers, as a change to
+any plugin does; contracts and DAG files do not.
+"""
+
+import sys
+
+# The components that fork: tasks (scheduler with LocalExecutor, Celery worker) and the parsing of DAG files.
+if {"scheduler", "celery", "dag-processor"} & set(sys.argv[:3]):
+    import airflow.timetables.trigger
+    import jsonschema_rs
+
+    import penstock.core.gate.judge
+    import penstock.core.publish
+    import penstock.core.source_query
+    import penstock.core.source_table
+    import penstock.defaults
+    import penstock.hooks.postgres
+    import penstock.operators.publish
+    import penstock.timetable  # noqa: F401
