@@ -1,4 +1,4 @@
-"""Settings that Airflow imports as it starts; here, one thing only: what every task needs is loaded before the fork.
+"""Airflow imports this file as it starts; it does one thing: what tasks need is loaded before the fork.
 
 A task runs in a process forked from the executor's worker. What the worker has imported, the task has too, at once and
 in shared memory; the Postgres provider's hook alone would cost each task a quarter of a second of processor time
@@ -10,8 +10,8 @@ import sys
 
 # The components that fork: tasks (scheduler with LocalExecutor, Celery worker) and the parsing of DAG files.
 if {"scheduler", "celery", "dag-processor"} & set(sys.argv[:3]):
-    import airflow.timetables.trigger
-    import jsonschema_rs
+    import airflow.timetables.trigger  # noqa: F401
+    import jsonschema_rs  # noqa: F401
 
     import penstock.core.gate.judge
     import penstock.core.publish

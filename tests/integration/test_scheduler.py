@@ -108,7 +108,7 @@ def test_malformed_key_fails_at_once_and_says_so(platform: Platform) -> None:
 
 
 def test_refused_slice_fails_at_once_and_publishes_after_the_contract_is_mended(platform: Platform) -> None:
-    """A broken critical rule refuses the slice without a retry; clearing `validate` publishes it once that is mended."""
+    """A broken critical rule refuses the slice without a retry; clearing `validate` publishes it in the end."""
     contract = platform.contracts / "commerce" / "order_lines.yaml"
     sound = contract.read_text(encoding="utf-8")
     rule = "    quality:\n      - {name: enough_rows, type: library, metric: rowCount, mustBeGreaterThan: 100000}\n"

@@ -12,6 +12,7 @@ HUNDRED = dataset("bench/hundred")
 
 @dag(schedule=daily_slices(), **DAG_DEFAULTS)
 def slice_of_100() -> None:
+    """One UTC day."""
     extract = DatabaseExtractOperator(task_id="extract", dataset=HUNDRED, conn_id="shop", table="public.hundred")
     validate = ValidateOperator(task_id="validate", dataset=HUNDRED)
     publish = PublishOperator(task_id="publish", dataset=HUNDRED)

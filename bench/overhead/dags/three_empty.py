@@ -12,6 +12,7 @@ class Nothing(BaseOperator):
 
 @dag(schedule=None, catchup=False)
 def three_empty() -> None:
+    """Three tasks in a row."""
     Nothing(task_id="extract") >> Nothing(task_id="validate") >> Nothing(task_id="publish")
 
 

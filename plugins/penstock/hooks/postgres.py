@@ -31,6 +31,10 @@ class CheckedPostgresHook(PostgresHook):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, sqlalchemy_scheme="postgresql+psycopg2", **kwargs)
 
+    def get_conn(self) -> Any:
+        """Connect, as the provider's hook does; the connection is psycopg2's."""
+        return super().get_conn()
+
     def _create_connection(self, conn_args: dict[str, Any]) -> Any:
         """Connect.
 

@@ -5,7 +5,6 @@ for a short task that is nearly half of its work. Libraries only: the project's 
 """
 
 import importlib
-import sys
 
 LIBRARIES = (
     "airflow.providers.postgres.hooks.postgres",
@@ -23,7 +22,7 @@ def main() -> None:
 
     from airflow.__main__ import main as airflow
 
-    airflow()
+    airflow()  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":
