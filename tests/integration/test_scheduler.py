@@ -52,9 +52,7 @@ def test_reprocessing_a_backfill_changes_no_row(platform: Platform) -> None:
     """`--reprocess-behavior completed` runs the slices again and ends with the very same table."""
     checksum = "SELECT count(*), sum(hashtextextended(t::text, 0)::numeric) FROM commerce.order_lines AS t"
     before = platform.query(checksum)
-    _backfill(
-        platform, "commerce_order_lines", "2010-09-20", "2010-09-21", "--reprocess-behavior", "completed"
-    )
+    _backfill(platform, "commerce_order_lines", "2010-09-20", "2010-09-21", "--reprocess-behavior", "completed")
     attempts = (
         "SELECT count(*) FROM ops.slice_ledger WHERE dataset = 'commerce/order_lines' AND status = 'published'"
         " AND slice_key IN ('2010-09-20', '2010-09-21')"
@@ -83,9 +81,7 @@ def test_run_triggered_with_a_key_loads_that_slice_through_a_faulty_api(platform
     ledger = platform.ledger("energy/power_readings")
     assert ledger["2010-09-20"] == (1440, 1440, 0, 0)
     assert ledger["2010-09-25"] == (1440, 236, 1204, 0)
-    rules = platform.query(
-        "SELECT DISTINCT unnest(rules) FROM ops.quarantine WHERE dataset = 'energy/power_readings'"
-    )
+    rules = platform.query("SELECT DISTINCT unnest(rules) FROM ops.quarantine WHERE dataset = 'energy/power_readings'")
     assert ("active_kw.required",) in rules
 
 
