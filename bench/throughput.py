@@ -291,7 +291,7 @@ class Bench:
         attach, empty, changed = COMPARISONS
         return {
             attach: [
-                Way("raw: psql COPY | psql COPY", self._for_raw, self.raw),
+                Way("raw: psql COPY → psql COPY", self._for_raw, self.raw),
                 Way("by hand", self._for_attach, self.attach_by_hand),
                 Way("Penstock", self._for_attach, lambda: self.penstock(attach, self._by_day, "payments", DAY)),
             ],

@@ -2,8 +2,8 @@
 
 A task runs in a process forked from the executor's worker. What the worker has imported, the task has too, at once and
 in shared memory; the Postgres provider's hook alone would cost each task a quarter of a second of processor time
-(`bench/overhead.py`). A change to Penstock's own code therefore needs a restart of scheduler and workers, as a change to
-any plugin does; contracts and DAG files do not.
+(`bench/overhead.py` measures it). So a change to Penstock's own code needs a restart of scheduler and workers, as a
+change to any plugin does; contracts and DAG files do not.
 """
 
 import sys

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 LINES = (
-    "attach · raw: psql COPY | psql COPY",
+    "attach · raw: psql COPY → psql COPY",
     "attach · by hand",
     "attach · Penstock",
     "merge, empty table · by hand",

@@ -30,7 +30,6 @@ from penstock.local.secrets_store import write_private
 from penstock.local.settings_file import Endpoint, read_settings
 
 DATABASES = ("airflow", "warehouse", "shop")
-WARM = "penstock.local.warm_airflow"
 AIRFLOW = ("scheduler", "api-server", "dag-processor", "triggerer")
 FIRST_PORTS = {"api-server": 8080, "energy-api": 8090}
 ENERGY_TOKEN = "ENERGY_API_TOKEN"  # noqa: S105 - the name of a variable
@@ -166,15 +165,15 @@ class Stack:
         environment = {**self.environ, ENERGY_TOKEN: secret(self.layout, "energy-api-token")}
         return self._service("energy-api", command, environment, _newest([program]))
 
-    def _airflow_service(self, name: str, *arguments: str, module: str = "airflow") -> Service:
+    def _airflow_service(self, name: str, *arguments: str) -> Service:
         # Plugins are imported once at start: new code means a restart.
         code = _newest((self.layout.root / "plugins").rglob("*.py"))
-        return self._service(name, [sys.executable, "-m", module, *arguments], self.environment, code)
+        return self._service(name, [sys.executable, "-m", "airflow", *arguments], self.environment, code)
 
     def _airflow_services(self) -> list[Service]:
         return [
             self._airflow_service("api-server", "api-server"),
-            self._airflow_service("scheduler", "scheduler", "--skip-serve-logs", module=WARM),
+            self._airflow_service("scheduler", "scheduler", "--skip-serve-logs"),
             self._airflow_service("dag-processor", "dag-processor"),
         ]
 
