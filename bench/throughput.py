@@ -1,8 +1,9 @@
 """How fast is a slice through Penstock, beside the raw limit and beside the same steps by hand?
 
-    make bench                                            # prints the table, writes bench/results.md
-    python bench/throughput.py --rows 10000000 --repeat 1 --output bench/results-10m.md   # needs 8 GB of disk
-    python bench/throughput.py --check                    # exit code 1 where a target is missed
+    make bench                                     # prints the tables, writes bench/results.md
+    python bench/throughput.py --check             # exit code 1 where a target is missed
+    python bench/throughput.py --rows 10000000 --repeat 1 --only attach --output bench/results-10m.md
+                                                   # for the memory (one turn says little of time); 8 GB of disk
 
 Everything runs on one embedded Postgres with the demo's durable settings, in a temporary folder: a database `source`
 with N rows × 10 columns (bench/payments.yaml), and a database `warehouse`. Three comparisons:
@@ -455,7 +456,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Measure, print, write; return the exit code."""
     arguments = parse_arguments()
-    began = datetime.now(UTC)
+    began, load = datetime.now(UTC), os.getloadavg()[0]
     with temporary_server() as (server, home):
         bench = Bench(server, home / "contracts", arguments.rows)
         print(f"Making {arguments.rows:,} rows …", flush=True)
@@ -472,8 +473,8 @@ def main() -> int:
     command = shlex.join(["python", "bench/throughput.py", *sys.argv[1:]])
     report = f"""# Results of bench/throughput.py
 
-{arguments.rows:,} rows × 10 columns ({size}), {arguments.repeat} counted runs of each way, in turns. The last column
-is the ratio to the first way of the same comparison: the median of the ratios within each turn.
+{arguments.rows:,} rows × 10 columns ({size}); counted turns: {arguments.repeat}. The last column is the ratio to the
+first way of the same comparison: the median of the ratios within each turn.
 
 {times_table(results)}
 
@@ -483,7 +484,7 @@ is the ratio to the first way of the same comparison: the median of the ratios w
 
 - date: {began:%Y-%m-%d %H:%M} UTC
 - command: `{command}`
-- machine: {machine()}
+- machine: {machine()}; load average when it began: {load:.1f}
 - Postgres {version}, Python {platform.python_version()}, psycopg2-binary {driver}
 """
     print(f"\n{report}")

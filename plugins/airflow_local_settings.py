@@ -6,18 +6,25 @@ in shared memory; the Postgres provider's hook alone would cost each task a quar
 change to any plugin does; contracts and DAG files do not.
 """
 
+import importlib
 import sys
 
 # The components that fork: tasks (scheduler with LocalExecutor, Celery worker) and the parsing of DAG files.
 if {"scheduler", "celery", "dag-processor"} & set(sys.argv[:3]):
-    import airflow.timetables.trigger  # noqa: F401
-    import jsonschema_rs  # noqa: F401
-
-    import penstock.core.gate.judge
-    import penstock.core.publish
-    import penstock.core.source_query
-    import penstock.core.source_table
-    import penstock.defaults
-    import penstock.hooks.postgres
-    import penstock.operators.publish
-    import penstock.timetable  # noqa: F401
+    for module in (
+        "airflow.timetables.trigger",
+        "httpx",
+        "jsonschema_rs",
+        "penstock.core.gate.judge",
+        "penstock.core.publish",
+        "penstock.core.source_lake",
+        "penstock.core.source_query",
+        "penstock.core.source_table",
+        "penstock.defaults",
+        "penstock.hooks.postgres",
+        "penstock.operators.publish",
+        "penstock.timetable",
+        "pyarrow.csv",
+        "pyarrow.parquet",
+    ):
+        importlib.import_module(module)

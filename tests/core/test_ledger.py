@@ -62,12 +62,15 @@ def test_attempts_are_numbered_by_slice(bench: Any, build: Any) -> None:
     record(bench, build, BALANCED, run_id="a")
     record(bench, build, BALANCED, run_id="b")
     record(bench, build, Outcome(15, 0, 4, 0, 0, withheld=11), "refused", run_id="c")
+    assert bench.run("SELECT attempt FROM ops.slice_current") == [(2,)]
+    record(bench, build, BALANCED, run_id="d")
     assert bench.run("SELECT attempt, run_id, status FROM ops.slice_ledger ORDER BY 1") == [
         (1, "a", "published"),
         (2, "b", "published"),
         (3, "c", "refused"),
+        (4, "d", "published"),
     ]
-    assert bench.run("SELECT attempt FROM ops.slice_current") == [(2,)]
+    assert bench.run("SELECT attempt FROM ops.slice_current") == [(4,)]
 
 
 def test_an_attempt_is_recorded_in_full(bench: Any, build: Any) -> None:

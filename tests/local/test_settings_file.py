@@ -88,3 +88,9 @@ def test_a_broken_file_is_named(tmp_path: Path, text: str) -> None:
 def test_no_file_is_no_settings(tmp_path: Path) -> None:
     """The file may be missing."""
     assert read_settings(tmp_path / "none.yaml", {}).connections == []
+
+
+def test_lake_lies_with_the_state_of_the_stack(tmp_path: Path) -> None:
+    """A stack whose state is elsewhere keeps its lake there, so that `make clean` removes it."""
+    settings = read_settings(PROJECT / "airflow_settings.yaml", LOCAL, tmp_path)
+    assert {"key": "lake_url", "value": str(tmp_path / "lake")} in settings.variables

@@ -45,8 +45,7 @@ def test_files_are_the_published_ones() -> None:
     """Each bundled file has the checksum that LICENSES.md states for it."""
     stated = dict(re.findall(r"^([0-9a-f]{64})  (\S+)$", (SOURCES / "LICENSES.md").read_text(), re.MULTILINE))
     found = {
-        hashlib.sha256(path.read_bytes()).hexdigest(): f"data/{path.name}"
-        for path in (SOURCES / "data").iterdir()
+        hashlib.sha256(path.read_bytes()).hexdigest(): f"data/{path.name}" for path in (SOURCES / "data").iterdir()
     }
     assert found == stated
 

@@ -131,9 +131,7 @@ def test_missing_measurements_are_null(api: Served) -> None:
 
 def test_whole_range_is_served(api: Served) -> None:
     """Every bundled reading can be had."""
-    body = api.readings(
-        since="2000-01-01T00:00:00Z", until="2030-01-01T00:00:00Z", per_page=1, page=96_480
-    ).json()
+    body = api.readings(since="2000-01-01T00:00:00Z", until="2030-01-01T00:00:00Z", per_page=1, page=96_480).json()
     assert (body["total"], body["pages"], body["data"][0]["read_at"]) == (
         96_480,
         96_480,
@@ -198,9 +196,7 @@ def test_bad_parameters_are_named(api: Served, params: dict[str, str], status: i
     assert named in response.text
 
 
-@pytest.mark.parametrize(
-    "authorization", ["", "Bearer", "Bearer wrong", TOKEN, f"bearer {TOKEN}x", "Bearer é"]
-)
+@pytest.mark.parametrize("authorization", ["", "Bearer", "Bearer wrong", TOKEN, f"bearer {TOKEN}x", "Bearer é"])
 def test_without_the_token_nothing_is_told(api: Served, authorization: str) -> None:
     """Without the right token the answer is 401, also where the parameters are wrong."""
     headers = [(b"Authorization", authorization.encode("latin-1"))]
@@ -251,8 +247,6 @@ def test_refuses_to_start_without_a_token() -> None:
     """A server without a token would be open to all: it does not start, and says which variable to set."""
     environment = {name: value for name, value in os.environ.items() if name != "ENERGY_API_TOKEN"}
     command = [sys.executable, energy_api.__file__, "--port", "1"]
-    refused = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    refused = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode != 0
     assert "ENERGY_API_TOKEN" in refused.stderr

@@ -116,14 +116,10 @@ def test_second_call_changes_nothing(empty_dsn: str) -> None:
     assert before[-1][0] == 145_632
 
 
-def test_a_failed_fill_leaves_nothing(
-    empty_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failed_fill_leaves_nothing(empty_dsn: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A fill that breaks half way leaves no table behind, and the next one succeeds."""
     broken = tmp_path / "broken.csv.xz"
-    packed = lzma.compress(
-        lzma.decompress(shop.INVOICE_LINES.read_bytes()).replace(b",1,", b",one,", 1), preset=0
-    )
+    packed = lzma.compress(lzma.decompress(shop.INVOICE_LINES.read_bytes()).replace(b",1,", b",one,", 1), preset=0)
     broken.write_bytes(packed)
     with monkeypatch.context() as patch:
         patch.setattr(shop, "INVOICE_LINES", broken)

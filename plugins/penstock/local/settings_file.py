@@ -33,8 +33,11 @@ class Settings:
     variables: list[dict[str, Any]]
 
 
-def read_settings(path: Path, local: Mapping[str, Endpoint]) -> Settings:
-    """Read `path`; the connections named in `local` are made to point to those services.
+def read_settings(path: Path, local: Mapping[str, Endpoint], state: Path | None = None) -> Settings:
+    """Read `path` for a stack on this machine.
+
+    The connections named in `local` are made to point to those services, and a variable that names a folder in
+    `.penstock` to that folder in `state`, where that is given.
 
     Raises:
         StackError: if the file is not in the expected format.
@@ -45,7 +48,7 @@ def read_settings(path: Path, local: Mapping[str, Endpoint]) -> Settings:
         return Settings(
             [_connection(entry, local) for entry in section.get("connections") or [] if entry.get("conn_id")],
             [_pool(entry) for entry in section.get("pools") or [] if entry.get("pool_name")],
-            [_variable(entry) for entry in section.get("variables") or [] if entry.get("variable_name")],
+            [_variable(entry, state) for entry in section.get("variables") or [] if entry.get("variable_name")],
         )
     except FileNotFoundError:
         return Settings([], [], [])
@@ -82,5 +85,7 @@ def _pool(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": entry["pool_name"], "slots": int(entry["pool_slot"]), "description": description}
 
 
-def _variable(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {"key": entry["variable_name"], "value": str(entry.get("variable_value") or "")}
+def _variable(entry: Mapping[str, Any], state: Path | None) -> dict[str, Any]:
+    value = str(entry.get("variable_value") or "")
+    inside = value.removeprefix(".penstock/")
+    return {"key": entry["variable_name"], "value": value if state is None or inside == value else str(state / inside)}

@@ -252,6 +252,7 @@ class Stack:
         settings = read_settings(
             self.layout.root / "airflow_settings.yaml",
             {"warehouse": database, "shop": database, "energy_api": energy_api},
+            self.layout.home,
         )
         digest = sha256(repr(settings).encode()).hexdigest()
         note = self.layout.airflow / "settings.loaded"
