@@ -9,6 +9,8 @@ import pytest
 
 from penstock.local.postgres import EmbeddedPostgres
 
+pytest_plugins = ["tests.integration.platform", "tests.operators.contexts"]
+
 
 @pytest.fixture(scope="session")
 def pg() -> Iterator[EmbeddedPostgres]:

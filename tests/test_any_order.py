@@ -19,9 +19,6 @@ from penstock.core.source_table import stage_table
 from penstock.core.stage import open_session, stage_of
 from penstock.local.postgres import EmbeddedPostgres
 from penstock.project import SQL, contract_of
-from tests.operators.conftest import shop
-
-__all__ = ["shop"]  # a fixture
 
 DAYS = [(date(2010, 9, 20) + timedelta(days=number)).isoformat() for number in range(14)]
 SOURCES = {"commerce/order_lines": "public.invoice_line", "commerce/customers": "public.customer_change"}

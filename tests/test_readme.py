@@ -12,9 +12,7 @@ import pytest
 from penstock import project
 from penstock.core.contract import check_all
 from penstock.project import ROOT
-from tests.operators.conftest import Query, context_of, query, shop
-
-__all__ = ["query", "shop"]  # fixtures
+from tests.operators.contexts import Query, context_of
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"`((?:include|dags)/[\w/.]+)`\n\n```\w+\n(.*?)```", README, re.DOTALL))

@@ -86,3 +86,15 @@ def test_what_is_known_of_the_source_goes_into_the_ledger(bench: Any, build: Any
     bench.judge(contract, stage)
     bench.publish(contract, stage)
     assert bench.run("SELECT detail FROM ops.slice_ledger") == [({"source": "test"},)]
+
+
+@pytest.mark.parametrize(("text", "problem"), [("a\x00b", "NUL character"), ("a\ud800b", "not Unicode")])
+def test_text_that_postgres_cannot_hold_is_told(
+    bench: Any, build: Any, tmp_path: Path, text: str, problem: str
+) -> None:
+    """A NUL or half a surrogate pair is an error in words, and nothing is staged."""
+    contract = build.contract(build.ORDERS)
+    record = {"order_id": "1", "code": text, "amount": "1", "sold_at": f"{DAY}T12:00:00Z"}
+    with pytest.raises(SourceError, match=problem):
+        bench.land(contract, DAY, [record], tmp_path)
+    assert bench.run("SELECT count(*) FROM ops.stage") == [(0,)]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.integration.conftest import Platform
+from tests.integration.platform import Platform
 
 YESTERDAY = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%d")
 PUBLISHED = "SELECT count(*) FROM {} WHERE {}::date = '{}'"

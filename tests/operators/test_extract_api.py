@@ -17,7 +17,7 @@ from penstock.core.errors import CredentialsError
 from penstock.local.ports import free_port
 from penstock.operators.extract_api import ApiExtractOperator
 from penstock.project import ROOT
-from tests.operators.conftest import Query, context_of
+from tests.operators.contexts import Query, context_of
 
 READINGS = "energy/power_readings"
 TOKEN = "token-0123456789"

@@ -4,7 +4,7 @@ import pytest
 
 from penstock.core.errors import SchemaMismatch
 from penstock.operators.extract_database import DatabaseExtractOperator
-from tests.operators.conftest import Query, context_of
+from tests.operators.contexts import Query, context_of
 
 LINES = "commerce/order_lines"
 

@@ -5,7 +5,7 @@ import pytest
 from penstock.core.errors import SchemaMismatch
 from penstock.operators.extract_sql import SqlExtractOperator
 from penstock.project import SQL
-from tests.operators.conftest import Query, context_of
+from tests.operators.contexts import Query, context_of
 
 REVENUE = "commerce/daily_revenue"
 

@@ -7,7 +7,7 @@ from airflow.sdk import Asset
 from penstock.operators.extract_database import DatabaseExtractOperator
 from penstock.operators.publish import PublishOperator
 from penstock.operators.validate import ValidateOperator
-from tests.operators.conftest import Query, context_of
+from tests.operators.contexts import Query, context_of
 
 LINES = "commerce/order_lines"
 

@@ -6,7 +6,7 @@ import pytest
 
 from penstock.core.errors import SliceError
 from penstock.operators.slices import SliceOperator
-from tests.operators.conftest import context_of
+from tests.operators.contexts import context_of
 
 LINES = "commerce/order_lines"
 

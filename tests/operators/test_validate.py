@@ -5,7 +5,7 @@ import pytest
 from penstock.core.errors import StageMissing
 from penstock.operators.extract_database import DatabaseExtractOperator
 from penstock.operators.validate import ValidateOperator
-from tests.operators.conftest import Query, context_of
+from tests.operators.contexts import Query, context_of
 
 LINES = "commerce/order_lines"
 

@@ -91,7 +91,11 @@ class LakeWriter:
         return list(self._fields)
 
     def write(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Write one part; an empty one is left out."""
+        """Write one part; an empty one is left out.
+
+        Raises:
+            SourceError: A text is not Unicode (it holds half of a surrogate pair).
+        """
         if not records:
             return
         import pyarrow
@@ -99,12 +103,15 @@ class LakeWriter:
 
         names = list(dict.fromkeys(name for record in records for name in record))
         self._fields.update(dict.fromkeys(names))
-        table = pyarrow.table(
-            {
-                name: pyarrow.array([_text(record.get(name)) for record in records], pyarrow.string())
-                for name in names or [""]  # a row without any field is a row too
-            }
-        )
+        try:
+            table = pyarrow.table(
+                {
+                    name: pyarrow.array([_text(record.get(name)) for record in records], pyarrow.string())
+                    for name in names or [""]  # a row without any field is a row too
+                }
+            )
+        except UnicodeEncodeError as error:
+            raise SourceError(f"The source sent text that is not Unicode: {error}.") from error
         buffer = io.BytesIO()
         pyarrow.parquet.write_table(table, buffer, compression="zstd")
         body = buffer.getvalue()

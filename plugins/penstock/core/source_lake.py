@@ -6,10 +6,11 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+import psycopg2.errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 
 from penstock.core.contract.model import Contract, SchemaPolicy
-from penstock.core.errors import SchemaMismatch
+from penstock.core.errors import SchemaMismatch, SourceError
 from penstock.core.lake import LakePath, read_parts
 from penstock.core.stage import Stage, copy_into, create_stage, record_stage
 
@@ -56,7 +57,8 @@ def stage_lake(
         The number of rows staged.
 
     Raises:
-        SourceError: The lake's files are not what their manifest says.
+        SourceError: The lake's files are not what their manifest says, or hold a text that Postgres cannot hold (one
+            with a NUL character).
     """
     from pyarrow import csv
 
@@ -70,7 +72,13 @@ def stage_lake(
             buffer = io.BytesIO()
             csv.write_csv(part, buffer, options)
             buffer.seek(0)
-            cur.copy_expert(statement, buffer)
+            try:
+                cur.copy_expert(statement, buffer)
+            except psycopg2.errors.CharacterNotInRepertoire as error:
+                where = str(error).strip().splitlines()[-1]
+                raise SourceError(
+                    f"A text in {folder} holds a NUL character, which Postgres cannot hold; {where}."
+                ) from error
             rows += part.num_rows
         record_stage(cur, stage, contract, extracted=rows, detail=detail)
     return rows

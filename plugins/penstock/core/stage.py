@@ -164,8 +164,12 @@ def column_types(cur: Cursor, table: Identifier | str) -> dict[str, str]:
 
 
 def open_session(conn: Connection) -> None:
-    """Give a warehouse session the settings that results depend on: times are UTC, text is UTF-8; commits."""
+    """Give a warehouse session the settings that results depend on; commits.
+
+    Times are UTC, text is UTF-8, and a date is year, month, day: one that could be read in two ways does not cast.
+    """
     with conn, conn.cursor() as cur:
         cur.execute("SET TIME ZONE 'UTC'")
+        cur.execute("SET DateStyle = 'ISO, YMD'")
         cur.execute("SET application_name = 'penstock'")
     conn.set_client_encoding("UTF8")

@@ -58,9 +58,7 @@ def test_names_and_values_are_never_sql(odd_table: Any, expectation: str) -> Non
     if isinstance(test, TableTest):
         odd_table.run(SQL("SELECT {} FROM {}").format(test.observed(TABLE), TABLE))
         return
-    (counts,) = odd_table.run(
-        SQL("SELECT {}, count(*) FILTER (WHERE {}) FROM {}").format(test.count(TABLE), test.considered, TABLE)
-    )
+    (counts,) = odd_table.run(SQL("SELECT {}, {} FROM {}").format(test.count(TABLE), test.considered, TABLE))
     rows = odd_table.run(SQL("SELECT 1 FROM {} WHERE {}").format(TABLE, test.breaks(TABLE)))
     assert counts[0] == len(rows), "the rows that break a rule are those that were counted"
     assert counts[1] <= len(NASTY) + 1

@@ -15,7 +15,15 @@ from typing import Any, Final
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
 from penstock.core.contract.model import Contract, Rule, Severity
-from penstock.core.gate.expectations import Duplicate, Predicate, RowTest, TableTest, compile_rule, mostly_of
+from penstock.core.gate.expectations import (
+    Duplicate,
+    Predicate,
+    RowTest,
+    TableTest,
+    compile_rule,
+    filled_rows,
+    mostly_of,
+)
 from penstock.core.slice import Slice
 
 _DAY_LENGTH: Final = len("2010-09-20")
@@ -78,7 +86,7 @@ class GatePlan:
         """
         parts: list[Composable] = [SQL("count(*)")]
         for row in self.row_rules:
-            parts += [row.test.count(table), SQL("count(*) FILTER (WHERE {})").format(row.test.considered)]
+            parts += [row.test.count(table), row.test.considered]
         parts += [rule.test.observed(table) for rule in self.table_rules]
         return SQL("SELECT {} FROM {}").format(SQL(", ").join(parts), table)
 
@@ -194,7 +202,7 @@ def _belongs_to(slice_: Slice, column: str) -> RowRule:
     name = Identifier(column)
     broken = SQL("({c} < {start} OR {c} >= {end})").format(c=name, start=Literal(start), end=Literal(end))
     rule = Rule(f"{column}.in_slice", "penstock_row_belongs_to_slice", {"column": column})
-    return RowRule(rule, Predicate(broken, SQL("{} IS NOT NULL").format(name)))
+    return RowRule(rule, Predicate(broken, filled_rows(column)))
 
 
 def reasons(rules: list[RowRule], table: Composable) -> Composed:
