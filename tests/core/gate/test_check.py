@@ -9,7 +9,8 @@ import pytest
 from penstock.core.contract.model import Rule
 from penstock.core.errors import ContractError
 from penstock.core.gate.check import _NOT_IN_SQL, known_to_gx, problems_of
-from penstock.core.gate.expectations import COMMON_KWARGS, COVERED, compile_rule
+from penstock.core.gate.covered import COMMON_KWARGS, COVERED
+from penstock.core.gate.expectations import compile_rule
 
 TYPES = {
     "a": "integer",

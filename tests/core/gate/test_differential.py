@@ -24,7 +24,8 @@ from psycopg2.sql import SQL, Identifier
 
 from penstock.core.contract.model import Rule
 from penstock.core.gate.check import problems_of
-from penstock.core.gate.expectations import COVERED, TableTest, compile_rule
+from penstock.core.gate.covered import COVERED
+from penstock.core.gate.expectations import TableTest, compile_rule
 from penstock.core.gate.gx import judge_with_gx
 from penstock.core.gate.plan import GatePlan, RowRule, TableRule, Verdict, any_broken, reasons
 from penstock.core.stage import open_session

@@ -11,7 +11,8 @@ import pytest
 from psycopg2.sql import SQL, Identifier
 
 from penstock.core.contract import Rule
-from penstock.core.gate.expectations import COVERED, Duplicate, Predicate, TableTest, compile_rule, mostly_of
+from penstock.core.gate.covered import COVERED
+from penstock.core.gate.expectations import Duplicate, Predicate, TableTest, compile_rule, mostly_of
 
 ODD = 'Od"d %s {0} col; --'
 TABLE = Identifier("src", 'Ta"ble %')

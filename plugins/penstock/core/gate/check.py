@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from penstock.core.gate.expectations import COMMON_KWARGS, COVERED, Covered, Judges
+from penstock.core.gate.covered import COMMON_KWARGS, COVERED, Covered, Judges
 
 if TYPE_CHECKING:
     from penstock.core.contract.model import Rule

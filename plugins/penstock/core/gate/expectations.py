@@ -12,16 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
+from penstock.core.gate.covered import COMMON_KWARGS, COVERED
+
 if TYPE_CHECKING:  # at run time the contract imports this module, not the other way round
     from penstock.core.contract.model import Rule
-
-COMMON_KWARGS: Final = frozenset(("mostly", "meta", "notes", "description", "result_format", "catch_exceptions"))
-"""Kwargs that change nothing in what a rule asks of a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,109 +270,43 @@ def _row_count_equal(kwargs: Mapping[str, Any]) -> TableTest:
 
 
 _DISTINCT: Final = "(SELECT count(*) FROM (SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL) AS d)"
-_BOUND_KEYS: Final = ("min_value", "max_value", "strict_min", "strict_max")
-
-
-class Judges(Enum):
-    """What kind of column an expectation can judge."""
-
-    ANY = "any column"
-    TEXT = "text"
-    NUMBERS = "numbers"
-    ORDERED = "numbers, dates and timestamps"
-
-
-@dataclass(frozen=True, slots=True)
-class Covered:
-    """How one expectation type is compiled.
-
-    Attributes:
-        compile: Kwargs to test.
-        needs: Kwargs that must be given.
-        takes: Further kwargs that are understood; a rule with any other is left to GX.
-        one_of: Kwargs of which at least one must be given, where the expectation bounds something.
-        judges: What its columns must hold.
-        whole: Whether its numbers must be whole; GX would cut off the rest.
-        about_rows: Whether it judges rows one by one, so that `mostly` has a meaning.
-    """
-
-    compile: Callable[[Mapping[str, Any]], Test]
-    needs: tuple[str, ...]
-    takes: tuple[str, ...] = ()
-    one_of: tuple[str, ...] = ()
-    judges: Judges = Judges.ANY
-    whole: bool = False
-    about_rows: bool = True
-
-
-def _bounded(
-    compile_: Callable[[Mapping[str, Any]], Test],
-    *needs: str,
-    judges: Judges = Judges.ANY,
-    whole: bool = False,
-    about_rows: bool = False,
-) -> Covered:
-    return Covered(compile_, needs, _BOUND_KEYS, ("min_value", "max_value"), judges, whole, about_rows)
-
-
-def _text(compile_: Callable[[Mapping[str, Any]], Test], needs: str, *takes: str) -> Covered:
-    return Covered(compile_, ("column", needs), takes, judges=Judges.TEXT)
-
-
-_MULTI: Final = ("ignore_row_if",)
-COVERED: Final[Mapping[str, Covered]] = {
-    "expect_column_values_to_not_be_null": Covered(_required, ("column",)),
-    "expect_column_values_to_be_null": Covered(_null, ("column",)),
-    "expect_column_values_to_be_unique": Covered(_unique, ("column",)),
-    "expect_compound_columns_to_be_unique": Covered(_compound_unique, ("column_list",), _MULTI),
-    "expect_column_values_to_be_between": _bounded(_between, "column", judges=Judges.ORDERED, about_rows=True),
-    "expect_column_values_to_be_in_set": Covered(_set_test("NOT IN"), ("column", "value_set")),
-    "expect_column_values_to_not_be_in_set": Covered(_set_test("IN"), ("column", "value_set")),
-    "expect_column_values_to_match_regex": _text(_column_test("{column} !~ {regex}", regex="regex"), "regex"),
-    "expect_column_values_to_not_match_regex": _text(_column_test("{column} ~ {regex}", regex="regex"), "regex"),
-    "expect_column_values_to_match_regex_list": _text(
-        _list_test("~", "regex_list", wanted=True), "regex_list", "match_on"
+COMPILERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Test]]] = {
+    "expect_column_values_to_not_be_null": _required,
+    "expect_column_values_to_be_null": _null,
+    "expect_column_values_to_be_unique": _unique,
+    "expect_compound_columns_to_be_unique": _compound_unique,
+    "expect_column_values_to_be_between": _between,
+    "expect_column_values_to_be_in_set": _set_test("NOT IN"),
+    "expect_column_values_to_not_be_in_set": _set_test("IN"),
+    "expect_column_values_to_match_regex": _column_test("{column} !~ {regex}", regex="regex"),
+    "expect_column_values_to_not_match_regex": _column_test("{column} ~ {regex}", regex="regex"),
+    "expect_column_values_to_match_regex_list": _list_test("~", "regex_list", wanted=True),
+    "expect_column_values_to_not_match_regex_list": _list_test("~", "regex_list", wanted=False),
+    "expect_column_values_to_match_like_pattern": _column_test("{column} NOT LIKE {pattern}", pattern="like_pattern"),
+    "expect_column_values_to_not_match_like_pattern": _column_test("{column} LIKE {pattern}", pattern="like_pattern"),
+    "expect_column_values_to_match_like_pattern_list": _list_test("LIKE", "like_pattern_list", wanted=True),
+    "expect_column_values_to_not_match_like_pattern_list": _list_test("LIKE", "like_pattern_list", wanted=False),
+    "expect_column_value_lengths_to_be_between": _length_between,
+    "expect_column_value_lengths_to_equal": _column_test("length({column}) <> {value}", value="value"),
+    "expect_column_pair_values_a_to_be_greater_than_b": _pair_greater,
+    "expect_column_pair_values_to_be_equal": _several("({a} = {b}) IS NOT TRUE"),
+    "expect_multicolumn_sum_to_equal": _sum_equal,
+    "expect_table_row_count_to_equal": _row_count_equal,
+    "expect_table_row_count_to_be_between": _aggregate("count(*)"),
+    "expect_column_min_to_be_between": _aggregate("min({column})"),
+    "expect_column_max_to_be_between": _aggregate("max({column})"),
+    "expect_column_mean_to_be_between": _aggregate("avg(1.0 * {column})"),  # 1.0 * gives the digits that GX gets
+    "expect_column_sum_to_be_between": _aggregate("sum({column})"),
+    "expect_column_stdev_to_be_between": _aggregate("stddev_samp({column})"),
+    "expect_column_unique_value_count_to_be_between": _aggregate(_DISTINCT),
+    "expect_column_proportion_of_unique_values_to_be_between": _aggregate(
+        "coalesce(" + _DISTINCT + "::float8 / nullif(count({column}), 0), 0)"
     ),
-    "expect_column_values_to_not_match_regex_list": _text(_list_test("~", "regex_list", wanted=False), "regex_list"),
-    "expect_column_values_to_match_like_pattern": _text(
-        _column_test("{column} NOT LIKE {pattern}", pattern="like_pattern"), "like_pattern"
-    ),
-    "expect_column_values_to_not_match_like_pattern": _text(
-        _column_test("{column} LIKE {pattern}", pattern="like_pattern"), "like_pattern"
-    ),
-    "expect_column_values_to_match_like_pattern_list": _text(
-        _list_test("LIKE", "like_pattern_list", wanted=True), "like_pattern_list", "match_on"
-    ),
-    "expect_column_values_to_not_match_like_pattern_list": _text(
-        _list_test("LIKE", "like_pattern_list", wanted=False), "like_pattern_list"
-    ),
-    "expect_column_value_lengths_to_be_between": _bounded(
-        _length_between, "column", judges=Judges.TEXT, whole=True, about_rows=True
-    ),
-    "expect_column_value_lengths_to_equal": _text(_column_test("length({column}) <> {value}", value="value"), "value"),
-    "expect_column_pair_values_a_to_be_greater_than_b": Covered(
-        _pair_greater, ("column_A", "column_B"), ("or_equal", "ignore_row_if")
-    ),
-    "expect_column_pair_values_to_be_equal": Covered(
-        _several("({a} = {b}) IS NOT TRUE"), ("column_A", "column_B"), _MULTI
-    ),
-    "expect_multicolumn_sum_to_equal": Covered(_sum_equal, ("column_list", "sum_total"), _MULTI, judges=Judges.NUMBERS),
-    "expect_table_row_count_to_equal": Covered(_row_count_equal, ("value",), whole=True, about_rows=False),
-    "expect_table_row_count_to_be_between": _bounded(_aggregate("count(*)"), whole=True),
-    "expect_column_min_to_be_between": _bounded(_aggregate("min({column})"), "column", judges=Judges.ORDERED),
-    "expect_column_max_to_be_between": _bounded(_aggregate("max({column})"), "column", judges=Judges.ORDERED),
-    # 1.0 * gives the digits that GX gets.
-    "expect_column_mean_to_be_between": _bounded(_aggregate("avg(1.0 * {column})"), "column", judges=Judges.NUMBERS),
-    "expect_column_sum_to_be_between": _bounded(_aggregate("sum({column})"), "column", judges=Judges.NUMBERS),
-    "expect_column_stdev_to_be_between": _bounded(_aggregate("stddev_samp({column})"), "column", judges=Judges.NUMBERS),
-    "expect_column_unique_value_count_to_be_between": _bounded(_aggregate(_DISTINCT), "column", whole=True),
-    "expect_column_proportion_of_unique_values_to_be_between": _bounded(
-        _aggregate("coalesce(" + _DISTINCT + "::float8 / nullif(count({column}), 0), 0)"), "column"
-    ),
-    "expect_column_proportion_of_non_null_values_to_be_between": _bounded(
-        _aggregate("coalesce(count({column})::float8 / nullif(count(*), 0), 0)"), "column"
+    "expect_column_proportion_of_non_null_values_to_be_between": _aggregate(
+        "coalesce(count({column})::float8 / nullif(count(*), 0), 0)"
     ),
 }
+"""The test that each covered type compiles to; the keys are those of `covered.COVERED`."""
 
 
 def compile_rule(rule: Rule) -> Test | None:
@@ -382,15 +314,9 @@ def compile_rule(rule: Rule) -> Test | None:
     covered = COVERED.get(rule.expectation)
     if covered is None or rule.kwargs.keys() - COMMON_KWARGS - set(covered.needs) - set(covered.takes):
         return None
-    return covered.compile(rule.kwargs)
+    return COMPILERS[rule.expectation](rule.kwargs)
 
 
 def mostly_of(rule: Rule) -> float:
     """Return the share of considered rows that must keep a row-level rule, 0 to 1."""
     return float(rule.kwargs.get("mostly", 1.0))
-
-
-def column_names(rule: Rule) -> set[str]:
-    """Return the columns that a rule names in GX's own kwargs."""
-    single = [rule.kwargs[key] for key in ("column", "column_A", "column_B") if key in rule.kwargs]
-    return {*single, *rule.kwargs.get("column_list", ())}
