@@ -28,3 +28,7 @@ if {"scheduler", "celery", "dag-processor"} & set(sys.argv[:3]):
         "pyarrow.parquet",
     ):
         importlib.import_module(module)
+
+    from penstock.project import remember_contracts
+
+    remember_contracts()

@@ -36,3 +36,18 @@ def test_missing_contract_names_the_file() -> None:
     """A dataset without a contract is told by the file that is missing."""
     with pytest.raises(ContractError, match=r"commerce/nothing\.yaml: the file: does not exist"):
         project.contract_of("commerce/nothing")
+
+
+def test_remembers_what_is_sound_and_stumbles_over_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken contract does not keep Airflow from starting; it stops its own DAG's import, later."""
+    folder = tmp_path / "commerce"
+    folder.mkdir()
+    text = project.contract_path("commerce/customers").read_text(encoding="utf-8")
+    (folder / "customers.yaml").write_text(text, encoding="utf-8")
+    (folder / "broken.yaml").write_text("kind: nonsense", encoding="utf-8")
+    monkeypatch.setattr(project, "CONTRACTS", tmp_path)
+    read = project._load.cache_info().misses
+    project.remember_contracts()
+    assert project._load.cache_info().misses == read + 2
+    project.contract_of("commerce/customers")
+    assert project._load.cache_info().misses == read + 2

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from penstock.core.contract import Contract, load_contract
+from penstock.core.errors import ContractError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CONTRACTS: Final = Path(os.environ.get("PENSTOCK_CONTRACTS", ROOT / "include" / "contracts"))
@@ -32,3 +34,10 @@ def contract_of(name: str) -> Contract:
     """
     path = contract_path(name)
     return _load(path, path.stat().st_mtime_ns if path.exists() else 0)
+
+
+def remember_contracts() -> None:
+    """Read every sound contract ahead, for the processes that will be forked from this one."""
+    for path in CONTRACTS.glob("*/*.yaml"):
+        with contextlib.suppress(ContractError):
+            contract_of(f"{path.parent.name}/{path.stem}")
