@@ -3,9 +3,9 @@
     python bench/overhead.py [--runs 9] [--check]
 
 Both DAGs run through a real scheduler with the LocalExecutor, one run at a time and in turn, so that both meet the
-same load. The time of a run is what Airflow shows as its duration: from the run's start to its end. Printed beside it is the
-part from the first task's start to the last one's end, which leaves out the scheduler's share before and after. `--check`
-exits with 1 when the median duration of the slices is more than 1.5 times that of the empty runs.
+same load. The time of a run is what Airflow shows as its duration: from the run's start to its end. Printed beside it
+is the part from the first task's start to the last one's end, which leaves out the scheduler's share before and after.
+`--check` exits with 1 when the median duration of the slices is more than 1.5 times that of the empty runs.
 """
 
 from __future__ import annotations
