@@ -104,6 +104,8 @@ class Platform:
 
     def ledger(self, dataset: str) -> dict[str, tuple[int, int, int, int]]:
         """Return extracted, loaded, quarantined and deduplicated of each published slice."""
+        if self.query("SELECT to_regclass('ops.slice_current') IS NULL") == [(True,)]:
+            return {}  # no task has met the warehouse yet
         rows = self.query(
             "SELECT slice_key, extracted, loaded, quarantined, deduplicated FROM ops.slice_current"
             f" WHERE dataset = '{dataset}'"

@@ -18,6 +18,11 @@ def _keys(platform: Platform, dag_id: str, run_type: str) -> set[str]:
 
 
 def _backfill(platform: Platform, dag_id: str, first: str, last: str, *more: str) -> None:
+    def none_runs() -> bool:
+        found = platform.request("GET", "backfills", params={"dag_id": dag_id})["backfills"]
+        return all(backfill["completed_at"] for backfill in found)
+
+    platform.wait("the end of an earlier backfill", none_runs)  # Airflow runs one at a time for a DAG
     days = ("--from-date", first, "--to-date", last)
     platform.airflow("backfill", "create", "--dag-id", dag_id, *days, *more)
 
