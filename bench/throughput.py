@@ -10,12 +10,11 @@ with N rows × 10 columns (bench/payments.yaml), and a database `warehouse`. Thr
 
 attach
     *raw*: `psql COPY … (FORMAT binary) | psql COPY … (FORMAT binary)` into a table that is there: no rule, no key.
-    *by hand*: the same pipe into a table made in the same transaction (FREEZE), the ten rules as one scan, a unique
-    index on the key, the table attached as a partition; bench/sql holds the statements.
-    *Penstock*: stage_table, judge, publish; the same ten rules, and that the key is unique and each row belongs to
-    the slice; with ledger and quarantine.
+    *by hand*: the same pipe into a table made in the same transaction (FREEZE); ten rules: eight as one scan, the key
+    by a unique index, the slice by attaching the table as a partition. bench/sql holds the statements.
+    *Penstock*: stage_table, judge, publish; the same ten rules, with their verdicts, ledger and quarantine.
 merge, empty table
-    *by hand*: the pipe, the ten rules as one scan, INSERT … ON CONFLICT … WHERE excluded.cursor >= t.cursor.
+    *by hand*: the pipe, the eight rules as one scan, INSERT … ON CONFLICT … WHERE excluded.cursor >= t.cursor.
     *Penstock*: the same, through core.
 merge, changed rows
     As before, a tenth of N changed rows into a table of N rows.

@@ -1,4 +1,4 @@
--- The ten rules of bench/payments.yaml, as one would write them by hand: one scan.
+-- The rules that bench/payments.yaml states, as one would write them by hand: one scan.
 SELECT count(*),
        count(*) FILTER (WHERE payment_id IS NULL),
        count(*) FILTER (WHERE account_id IS NULL),
@@ -6,8 +6,6 @@ SELECT count(*),
        count(*) FILTER (WHERE amount IS NULL),
        count(*) FILTER (WHERE currency IS NULL),
        count(*) FILTER (WHERE amount <= 0 OR amount > 100000),
-       count(*) FILTER (WHERE fee < 0 OR fee > 1000),
        count(*) FILTER (WHERE currency NOT IN ('EUR', 'GBP', 'USD', 'CHF', 'SEK')),
-       count(*) FILTER (WHERE invoice !~ '^[AC]?[0-9]{6}$'),
-       count(*) FILTER (WHERE length(note) NOT BETWEEN 1 AND 120)
+       count(*) FILTER (WHERE invoice !~ '^[AC]?[0-9]{6}$')
 FROM :table;

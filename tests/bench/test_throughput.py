@@ -49,7 +49,7 @@ def test_every_way_and_every_target_is_measured(tmp_path: Path) -> None:
     written = output.read_text(encoding="utf-8")
     assert [line for line in LINES if line not in written] == []
     assert written.strip() in done.stdout
-    assert "| attach              |    12 |       3,000 |" in written, "ten rules, the key's, and the slice's own"
+    assert "| attach              |    10 |       3,000 |" in written, "eight rules, the key's, and the slice's own"
 
 
 @pytest.mark.parametrize("arguments", [("--rows", "9"), ("--repeat", "0")])
