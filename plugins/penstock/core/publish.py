@@ -12,7 +12,7 @@ from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
 from penstock.core.contract.ddl import ensure_table, has_table_key, table_name
 from penstock.core.contract.model import Contract, LoadMode
-from penstock.core.errors import PublishBlocked, StageMissing
+from penstock.core.errors import PublishBlocked
 from penstock.core.gate.judge import candidate_of
 from penstock.core.gate.plan import slice_bounds
 from penstock.core.key_index import build_key_index, find_key_index, prove_key
@@ -27,6 +27,7 @@ from penstock.core.stage import (
     drop_stage,
     need_stage,
     read_stage,
+    stage_missing,
 )
 
 LOCK_TIMEOUT_SECONDS: Final = 5
@@ -77,12 +78,7 @@ def publish(conn: Connection, contract: Contract, slice_: Slice, stage: Stage, *
 def _check_passed(staged: Staged, contract: Contract, stage: Stage) -> None:
     if staged.state != "passed" or staged.contract_hash != contract.hash:
         why = "was judged by another version of the contract" if staged.state == "passed" else "did not pass the gate"
-        raise StageMissing(
-            f"The stage of run {stage.run_id} {why}.",
-            dataset=stage.dataset,
-            slice_key=stage.slice_key,
-            next_step="clear the task `validate` with its downstream tasks.",
-        )
+        raise stage_missing(stage, f"The stage of run {stage.run_id} {why}.", "validate")
 
 
 def _publish(

@@ -129,6 +129,16 @@ def read_stage(cur: Cursor, stage: Stage) -> Staged | None:
     return Staged(*row) if row else None
 
 
+def stage_missing(stage: Stage, problem: str, task: str) -> StageMissing:
+    """Return the error that a task's rows are not staged as it needs them, and that `task` must run again."""
+    return StageMissing(
+        problem,
+        dataset=stage.dataset,
+        slice_key=stage.slice_key,
+        next_step=f"clear the task `{task}` with its downstream tasks.",
+    )
+
+
 def need_stage(cur: Cursor, stage: Stage) -> Staged:
     """Return what is recorded about a stage, as `read_stage` does.
 
@@ -137,12 +147,7 @@ def need_stage(cur: Cursor, stage: Stage) -> Staged:
     """
     staged = read_stage(cur, stage)
     if staged is None:
-        raise StageMissing(
-            f"Run {stage.run_id} has no staged rows.",
-            dataset=stage.dataset,
-            slice_key=stage.slice_key,
-            next_step="clear the task `extract` with its downstream tasks.",
-        )
+        raise stage_missing(stage, f"Run {stage.run_id} has no staged rows.", "extract")
     return staged
 
 

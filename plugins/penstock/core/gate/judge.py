@@ -12,13 +12,13 @@ from psycopg2.extras import execute_values
 from psycopg2.sql import SQL, Composable, Identifier
 
 from penstock.core.contract.model import Contract, LoadMode, Rule
-from penstock.core.errors import ContractError, SliceRefused, StageMissing
+from penstock.core.errors import ContractError, SliceRefused
 from penstock.core.gate.cast import cast_stage
 from penstock.core.gate.plan import GatePlan, RowRule, Verdict, any_broken, compile_plan, reasons
 from penstock.core.key_index import drop_key_index, prove_key
 from penstock.core.ledger import Outcome, lock_slice, record_attempt
 from penstock.core.slice import Slice
-from penstock.core.stage import REASONS, ROW_NUMBER, Stage, Staged, column_types, need_stage
+from penstock.core.stage import REASONS, ROW_NUMBER, Stage, Staged, column_types, need_stage, stage_missing
 
 Judge = Callable[[Identifier, Sequence[Rule]], list[Verdict]]
 """Judges rules that the plan does not cover over a table that other sessions can see."""
@@ -157,22 +157,14 @@ def _check_columns(columns: dict[str, str], contract: Contract, stage: Stage) ->
         columns[column.name] in (column.type, *castable) for column in contract.columns
     )
     if not fits:
-        raise StageMissing(
-            "The rows were staged for other columns than the contract's: it has changed since the extract.",
-            dataset=stage.dataset,
-            slice_key=stage.slice_key,
-            next_step="clear the task `extract` with its downstream tasks.",
-        )
+        problem = "The rows were staged for other columns than the contract's: it has changed since the extract."
+        raise stage_missing(stage, problem, "extract")
 
 
 def _check_still_whole(staged: Staged, seen: int, stage: Stage) -> None:
     if seen != staged.extracted - staged.filtered:
-        raise StageMissing(
-            f"The stage holds {seen:,} rows where the extract counted {staged.extracted - staged.filtered:,}.",
-            dataset=stage.dataset,
-            slice_key=stage.slice_key,
-            next_step="clear the task `extract` with its downstream tasks.",
-        )
+        counted = staged.extracted - staged.filtered
+        raise stage_missing(stage, f"The stage holds {seen:,} rows where the extract counted {counted:,}.", "extract")
 
 
 def _record(cur: Cursor, stage: Stage, contract: Contract, staged: Staged, gated: Gated, dag_id: str | None) -> None:
