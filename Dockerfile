@@ -40,6 +40,10 @@ COPY --chown=airflow:0 plugins /opt/airflow/plugins
 COPY --chown=airflow:0 include /opt/airflow/include
 COPY --chown=airflow:0 dags /opt/airflow/dags
 
+# The command line, as in a checkout's .venv/bin: `docker compose exec scheduler penstock check`.
+RUN printf '#!/bin/sh\nexec python -m penstock "$@"\n' > /home/airflow/.local/bin/penstock \
+    && chmod 755 /home/airflow/.local/bin/penstock
+
 ENV PYTHONPATH=/opt/airflow/plugins \
     AIRFLOW__CORE__LOAD_EXAMPLES=False \
     GX_ANALYTICS_ENABLED=False

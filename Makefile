@@ -6,7 +6,7 @@ VENV   := .venv/bin/python
 LOCAL  := PYTHONPATH=plugins $(VENV) -m penstock.local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format lock down clean psql airflow bench env venv venv-dev
+.PHONY: help demo test check lint format lock down clean psql docs-site airflow bench env venv venv-dev
 
 # What the user types reaches the programs through the environment, untouched by make or a shell.
 override SQL := $(value SQL)
@@ -14,13 +14,16 @@ override ARGS := $(value ARGS)
 export SQL ARGS DAYS
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-9s %s\n", $$1, $$2 }' Makefile
 
 demo: venv  ## start everything, run real data through the gate, leave the web UI open (DAYS=14)
 	@$(LOCAL) demo
 
 psql: venv  ## open the warehouse; SQL='select …' runs one statement, prints bare values split by |
 	@$(LOCAL) psql
+
+docs-site: venv  ## build GX Data Docs of what the gate has found, in .penstock/data-docs
+	@$(VENV) -m penstock docs-site
 
 airflow: venv  ## the Airflow CLI in the demo's environment: make airflow ARGS='dags list'
 	@$(LOCAL) airflow
@@ -35,7 +38,7 @@ test: venv-dev lint check  ## lint, check the contracts, run every test
 	@.venv/bin/pytest
 
 check: venv  ## check every contract, report all that is wrong
-	@$(LOCAL) check
+	@$(VENV) -m penstock check
 
 lint: venv-dev  ## ruff and mypy
 	@.venv/bin/ruff check

@@ -29,6 +29,8 @@ MAY_IMPORT = {
     "operators": {"operators", "hooks", "core", "defaults", "project", "timetable", "retries"},
     "notifiers": {"notifiers", "core"},
     "local": {"local", "core"},
+    "cli": {"cli", "core", "hooks", "local", "project"},
+    "__main__": {"cli"},
     "defaults": {"core", "notifiers", "retries", "timetable", "project"},
     "project": {"core"},
     "retries": {"core"},

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from penstock import project
+from penstock.cli.app import app
 from penstock.core.contract import check_all
 from penstock.project import ROOT
 from tests.operators.contexts import Query, context_of
@@ -41,10 +43,19 @@ def test_new_dataset_of_the_readme_works(query: Query, tmp_path: Path, monkeypat
     assert contract.endswith("customer_changes.yaml")
 
 
+def understood_by_penstock(arguments: list[str]) -> None:
+    """Fail unless the command line has this command with these options."""
+    found = CliRunner().invoke(app, [*arguments, "--help"])  # the arguments are read first
+    assert found.exit_code == 0, found.output
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_exist(command: str) -> None:
-    """Each command of the README is a make target, and what it passes on to Airflow is understood there."""
+    """Each command of the README is a make target or one of `penstock`; what is passed on is understood there."""
     words = shlex.split(command)
+    if words[0] == ".venv/bin/penstock":
+        understood_by_penstock(words[1:])
+        return
     assert words[0] == "make"
     assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for word in words[2:]:

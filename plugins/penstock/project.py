@@ -10,10 +10,13 @@ from typing import Final
 
 from penstock.core.contract import Contract, load_contract
 from penstock.core.errors import ContractError
+from penstock.core.gate.custom import folder_beside
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 CONTRACTS: Final = Path(os.environ.get("PENSTOCK_CONTRACTS", ROOT / "include" / "contracts"))
+EXPECTATIONS: Final = folder_beside(CONTRACTS)
 SQL: Final = Path(os.environ.get("PENSTOCK_SQL", ROOT / "include" / "sql"))
+DAGS: Final = Path(os.environ.get("PENSTOCK_DAGS", ROOT / "dags"))
 
 
 def contract_path(name: str) -> Path:
@@ -36,8 +39,13 @@ def contract_of(name: str) -> Contract:
     return _load(path, path.stat().st_mtime_ns if path.exists() else 0)
 
 
+def datasets() -> list[str]:
+    """Return the names of all datasets that have a contract, sound or not, in order."""
+    return sorted(f"{path.parent.name}/{path.stem}" for path in CONTRACTS.glob("*/*.yaml"))
+
+
 def remember_contracts() -> None:
     """Read every sound contract ahead, for the processes that will be forked from this one."""
-    for path in CONTRACTS.glob("*/*.yaml"):
+    for name in datasets():
         with contextlib.suppress(ContractError):
-            contract_of(f"{path.parent.name}/{path.stem}")
+            contract_of(name)

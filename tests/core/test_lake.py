@@ -62,6 +62,14 @@ def test_a_body_that_is_not_json_is_the_sources_fault() -> None:
         decode(b"[" * 100_000)
 
 
+def test_a_key_that_stands_twice_is_the_sources_fault() -> None:
+    """No value is lost in silence: at any depth, the error names the key, and nothing of a value."""
+    for body in (b'{"a": 1, "b": 2, "a": 3}', b'[{"x": {"a": "secret", "a": null}}]'):
+        with pytest.raises(SourceError, match="an object names 'a' twice") as caught:
+            decode(body)
+        assert "secret" not in str(caught.value)
+
+
 def test_an_attempt_is_there_once_its_manifest_is(tmp_path: Path) -> None:
     """Parts without a manifest, or with half of one, are no attempt."""
     writer = LakeWriter(tmp_path, "test")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock.core.ledger import Outcome, lock_slice, published_by, record_attempt
+from penstock.core.ledger import Attempt, Outcome, lock_slice, published_by, record_attempt
 
 DAY = "2026-01-01"
 BALANCED = Outcome(extracted=15, loaded=5, quarantined=4, deduplicated=3, filtered=3)
@@ -20,16 +20,8 @@ def record(bench: Any, build: Any, outcome: Outcome, status: str = "published", 
     """Write one row."""
     contract = build.contract(build.ORDERS)
     with bench.conn, bench.conn.cursor() as cur:
-        record_attempt(
-            cur,
-            bench.stage(contract, DAY, run_id),
-            contract,
-            outcome,
-            status=status,
-            dag_id="a_dag",
-            seconds=(1.0, 2.0, 3.0),
-            detail={"why": "test"},
-        )
+        attempt = Attempt(outcome, status, dag_id="a_dag", seconds=(1.0, 2.0, 3.0), detail={"why": "test"})  # type: ignore[arg-type]
+        record_attempt(cur, bench.stage(contract, DAY, run_id), contract, attempt)
 
 
 counts = st.integers(0, 3)

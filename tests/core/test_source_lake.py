@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from penstock.core.errors import SchemaMismatch, SourceError
-from penstock.core.source_lake import check_fields, stage_lake, unknown_fields
+from penstock.core.errors import SourceError
+from penstock.core.source_lake import stage_lake
 
 DAY = "2026-01-01"
 texts = st.none() | st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=6)
@@ -30,6 +30,7 @@ def test_every_text_reaches_the_stage(
 ) -> None:
     """Quotes, line ends, backslashes, nothing and the empty string arrive as they were sent, in order, none lost."""
     contract = build.contract(build.ORDERS)
+    found = [*found, dict.fromkeys(("order_id", "code", "amount", "sold_at"), "1")]  # no required field is missing
     stage = bench.land(contract, DAY, found, tmp_path_factory.mktemp("lake"), part_rows)
     staged = bench.run(f"SELECT order_id, code, amount, sold_at FROM staging.{stage.name} ORDER BY _row")
     assert staged == [tuple(row.get(name) for name in ("order_id", "code", "amount", "sold_at")) for row in found]
@@ -52,23 +53,11 @@ def test_fields_are_found_by_their_name_at_the_source(bench: Any, build: Any, tm
     assert bench.run("SELECT code, copy FROM test.orders") == [("A100", "A100")]
 
 
-def test_unknown_fields_follow_the_schema_policy(bench: Any, build: Any) -> None:
-    """`discard` lists them, `freeze` refuses the slice and names them."""
-    fields = ["order_id", "colour", "code", "size"]
-    contract = build.contract(build.ORDERS)
-    stage = bench.stage(contract, DAY)
-    assert unknown_fields(contract, fields) == ["colour", "size"]
-    assert check_fields(contract, fields, stage) == ["colour", "size"]
-    frozen = build.contract(build.ORDERS, build.set_custom("schemaPolicy", "freeze"))
-    assert check_fields(frozen, ["order_id"], stage) == []
-    with pytest.raises(SchemaMismatch, match=r"\[test/orders 2026-01-01\].*colour, size.*Next: "):
-        check_fields(frozen, fields, stage)
-
-
 def test_a_lake_that_was_tampered_with_stages_nothing(bench: Any, build: Any, tmp_path: Path) -> None:
     """A part that is not what the manifest says fails the extract, also after other parts were read."""
     contract = build.contract(build.ORDERS)
-    stage = bench.land(contract, DAY, [{"code": "a"}, {"code": "b"}], tmp_path, part_rows=1)
+    record = {"order_id": "1", "code": "a", "amount": "1", "sold_at": f"{DAY}T12:00:00Z"}
+    stage = bench.land(contract, DAY, [record, record | {"code": "b"}], tmp_path, part_rows=1)
     bench.run("DELETE FROM ops.stage")
     folder = tmp_path / stage.name
     (folder / "part-00002.parquet").write_bytes((folder / "part-00001.parquet").read_bytes())
@@ -88,13 +77,42 @@ def test_what_is_known_of_the_source_goes_into_the_ledger(bench: Any, build: Any
     assert bench.run("SELECT detail FROM ops.slice_ledger") == [({"source": "test"},)]
 
 
-@pytest.mark.parametrize(("text", "problem"), [("a\x00b", "NUL character"), ("a\ud800b", "not Unicode")])
-def test_text_that_postgres_cannot_hold_is_told(
-    bench: Any, build: Any, tmp_path: Path, text: str, problem: str
-) -> None:
-    """A NUL or half a surrogate pair is an error in words, and nothing is staged."""
+def test_text_that_postgres_cannot_hold_takes_no_good_row_with_it(bench: Any, build: Any, tmp_path: Path) -> None:
+    """A NUL and half a surrogate pair: those rows go to quarantine with their texts escaped, the others are loaded."""
     contract = build.contract(build.ORDERS)
-    record = {"order_id": "1", "code": text, "amount": "1", "sold_at": f"{DAY}T12:00:00Z"}
-    with pytest.raises(SourceError, match=problem):
-        bench.land(contract, DAY, [record], tmp_path)
-    assert bench.run("SELECT count(*) FROM ops.stage") == [(0,)]
+    codes = ["A100", "A\x00b", "A200", "\ud800", "A300", None]
+    records = [
+        {"order_id": str(number), "code": code, "amount": "1", "sold_at": f"{DAY}T12:00:00Z"}
+        for number, code in enumerate(codes)
+    ]
+    stage = bench.land(contract, DAY, records, tmp_path, part_rows=3)
+    bench.judge(contract, stage)
+    outcome = bench.publish(contract, stage)
+    assert (outcome.extracted, outcome.loaded, outcome.quarantined) == (6, 3, 3)
+    assert bench.run("SELECT code FROM test.orders ORDER BY 1") == [("A100",), ("A200",), ("A300",)]
+    assert bench.run("SELECT payload->>'code', rules FROM ops.quarantine ORDER BY payload->>'order_id'") == [
+        ("A\\u0000b", ["code.encoding"]),
+        ("\\ud800", ["code.encoding"]),
+        (None, ["code.required"]),
+    ]
+
+
+def test_a_field_name_that_postgres_cannot_hold_is_escaped(bench: Any, build: Any, tmp_path: Path) -> None:
+    """An unknown field with a NUL in its name is named with it escaped."""
+    contract = build.contract(build.ORDERS)
+    record = {"order_id": "1", "code": "A100", "amount": "1", "sold_at": f"{DAY}T12:00:00Z", "x\0": "y"}
+    bench.land(contract, DAY, [record], tmp_path)
+    assert bench.one("SELECT detail->'left_out' FROM ops.stage") == ["x\\u0000"]
+
+
+def test_a_column_may_hold_the_slice(bench: Any, build: Any, tmp_path: Path) -> None:
+    """`$slice` is the slice's first instant, and no field of the source."""
+
+    def by_slice(document: Any) -> None:
+        document["schema"][0]["properties"][3]["physicalName"] = "$slice"
+
+    contract = build.contract(build.ORDERS, by_slice)
+    stage = bench.land(contract, DAY, [{"order_id": "1", "code": "A100", "amount": "1"}], tmp_path)
+    bench.judge(contract, stage)
+    assert bench.publish(contract, stage).loaded == 1
+    assert bench.one("SELECT sold_at::text FROM test.orders") == f"{DAY} 00:00:00+00"

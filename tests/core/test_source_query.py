@@ -128,3 +128,28 @@ def test_a_query_that_fails_on_its_rows_stages_nothing(bench: Any, build: Any) -
         )
     assert bench.staged_tables() == []
     assert bench.run("SELECT FROM ops.stage") == []
+
+
+def test_a_naive_column_needs_a_zone(bench: Any, build: Any) -> None:
+    """A `timestamp` where the contract wants a moment is refused, with what to write instead."""
+    contract = build.contract(build.ORDERS)
+    sql = (
+        "SELECT 1::bigint AS order_id, 'A100' AS code, 1::numeric(8,2) AS amount, %(slice_start)s::timestamp AS sold_at"
+    )
+    with pytest.raises(SchemaMismatch, match=r"sold_at says no offset.*AT TIME ZONE"):
+        bench.query(contract, "2026-01-01", sql)
+
+
+def test_a_column_may_hold_the_slice(bench: Any, build: Any) -> None:
+    """`$slice` is filled in; the query need not give it."""
+
+    def by_slice(document: Any) -> None:
+        document["schema"][0]["properties"][3]["physicalName"] = "$slice"
+
+    contract = build.contract(build.ORDERS, by_slice)
+    stage = bench.query(
+        contract, "2026-01-01", "SELECT 1::bigint AS order_id, 'A100' AS code, 1::numeric(8,2) AS amount"
+    )
+    bench.judge(contract, stage)
+    assert bench.publish(contract, stage).loaded == 1
+    assert bench.one("SELECT sold_at::text FROM test.orders") == "2026-01-01 00:00:00+00"

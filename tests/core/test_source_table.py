@@ -77,7 +77,11 @@ def test_every_moment_is_in_one_slice(bench: Any, build: Any, found: list[Any]) 
 @pytest.mark.parametrize("pg_type", ["timestamptz", "timestamp", "date"])
 def test_a_day_is_a_utc_day_whatever_the_source_thinks(bench: Any, build: Any, zone: str, pg_type: str) -> None:
     """The time zone of the source's sessions moves no row to another day, for any kind of slice column."""
-    contract = build.contract(build.ORDERS)
+
+    def in_utc(document: Any) -> None:
+        document["schema"][0]["properties"][3]["logicalTypeOptions"] = {"defaultTimezone": "UTC"}
+
+    contract = build.contract(build.ORDERS, in_utc)
     rows = [(n, "A100", 1, f"{day} 00:00") for n, day in enumerate(["2025-12-31", DAY, "2026-01-02"])]
     bench.run("SET TIME ZONE 'UTC'")
     bench.fill("orders", f"order_id bigint, code text, amount numeric(8,2), sold_at {pg_type}", rows)
@@ -114,7 +118,9 @@ def test_columns_that_the_contract_does_not_name_stay_behind(bench: Any, build: 
     )
     stage = bench.extract(contract, DAY, source)
     assert bench.run(f"SELECT order_id, code, amount FROM staging.{stage.name}") == [(1, "A100", 1)]
-    assert bench.run("SELECT extracted, detail FROM ops.stage") == [(1, {"source": "src.orders"})]
+    assert bench.run("SELECT extracted, detail FROM ops.stage") == [
+        (1, {"source": "src.orders", "left_out": ["secret"]})
+    ]
 
 
 def test_names_with_quotes_capitals_and_percent_are_safe(bench: Any, build: Any) -> None:
@@ -158,7 +164,7 @@ def test_a_second_extract_replaces_the_first(bench: Any, build: Any) -> None:
     ("columns", "table", "said"),
     [
         (COLUMNS, "src.nowhere", "no table src.nowhere"),
-        ("order_id bigint, sold_at timestamptz", "src.orders", "has no column code, amount"),
+        ("order_id bigint, sold_at timestamptz", "src.orders", "it sends no field code"),
         (COLUMNS.replace("timestamptz", "text"), "src.orders", "sold_at is text; slices are cut by"),
     ],
 )
@@ -170,6 +176,35 @@ def test_a_source_that_does_not_fit_is_named(bench: Any, build: Any, columns: st
         bench.extract(contract, DAY, table)
     assert bench.staged_tables() == []
     assert bench.run("SELECT FROM ops.stage") == []
+
+
+def test_a_naive_column_needs_a_zone(bench: Any, build: Any) -> None:
+    """A `timestamp` where the contract wants a moment is refused, until the contract says where it is local."""
+    source = bench.fill("orders", COLUMNS.replace("timestamptz", "timestamp"), [(1, "A100", 1, f"{DAY} 01:00")])
+    with pytest.raises(SchemaMismatch, match=r"sold_at says no offset.*defaultTimezone"):
+        bench.extract(build.contract(build.ORDERS), DAY, source)
+
+    def in_tokyo(document: Any) -> None:
+        document["schema"][0]["properties"][3]["logicalTypeOptions"] = {"defaultTimezone": "Asia/Tokyo"}
+
+    contract = build.contract(build.ORDERS, in_tokyo)
+    assert bench.load(contract, DAY, source).extracted == 0  # in Tokyo it was the day before
+    assert bench.load(contract, "2025-12-31", source).loaded == 1
+    assert bench.one("SELECT sold_at::text FROM test.orders") == "2025-12-31 16:00:00+00"
+
+
+@pytest.mark.parametrize(("pg_type", "value"), [("timestamptz", f"{DAY} 00:00:00+00"), ("date", DAY)])
+def test_a_column_may_hold_the_slice(bench: Any, build: Any, pg_type: str, value: str) -> None:
+    """With `$slice` as the slice column each slice takes the whole table as it is, and no column of it."""
+
+    def by_slice(document: Any) -> None:
+        document["schema"][0]["properties"][3].update(physicalName="$slice", physicalType=pg_type)
+
+    contract = build.contract(build.ORDERS, by_slice)
+    source = bench.fill("orders", "order_id bigint, code text, amount numeric(8,2)", [(1, "A100", 1), (2, "A100", 1)])
+    assert bench.load(contract, DAY, source).loaded == 2
+    assert bench.load(contract, "2026-01-02", source).loaded == 2
+    assert bench.run("SELECT DISTINCT sold_at::text FROM test.orders ORDER BY 1")[0] == (value,)
 
 
 def test_the_source_is_only_read(bench: Any, build: Any) -> None:

@@ -21,6 +21,7 @@ from penstock.local.layout import PROJECT, Layout
 from penstock.local.stack import Stack
 
 DAGS = ("commerce_customers", "commerce_daily_revenue", "commerce_order_lines", "energy_power_readings")
+PLATFORM_DAGS = ("data_docs", "quarantine_retention")
 PATIENCE_SECONDS = 240.0
 
 
@@ -125,7 +126,8 @@ def platform() -> Iterator[Platform]:
     try:
         stack.up(lambda _: None, meanwhile=lambda: fill_shop(stack.postgres.dsn("shop")))
         platform = Platform(stack, contracts)
-        platform.wait("the DAGs", lambda: len(platform.request("GET", "dags")["dags"]) == len(DAGS))
+        expected = {*DAGS, *PLATFORM_DAGS, *(f"redrive_{dag_id}" for dag_id in DAGS)}
+        platform.wait("the DAGs", lambda: expected == {d["dag_id"] for d in platform.request("GET", "dags")["dags"]})
         for dag_id in DAGS:
             platform.request("PATCH", f"dags/{dag_id}", json={"is_paused": False})
         yield platform

@@ -189,7 +189,7 @@ def test_broken_contract_stops_the_import_of_its_dag_only(platform: Platform) ->
         trace = platform.wait("the import error", shown)[0]
     finally:
         contract.write_text(sound, encoding="utf-8")
-    assert re.search(r"commerce/customers\.yaml: .*loadMode: 'murge' is not one of", trace)
+    assert re.search(r"commerce/customers\.yaml:\d+: .*loadMode: 'murge' is not one of", trace)
     platform.wait("the repaired DAG", lambda: not shown())
 
 

@@ -11,7 +11,9 @@ from penstock.local import bootstrap
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project with locks and a venv without packages."""
+    """A project with locks and a venv without packages, in a folder with a blank in its name."""
+    tmp_path /= "a project"
+    tmp_path.mkdir()
     for lock in bootstrap.CONTAINS:
         (tmp_path / lock).write_text("", encoding="utf-8")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / ".venv"], check=True)
@@ -60,6 +62,33 @@ def test_too_old_a_python_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: py
     said = capsys.readouterr().err
     assert "3.11 to 3.13" in said
     assert "PYTHON=" in said
+
+
+def test_the_venv_has_the_command(project: Path) -> None:
+    """`.venv/bin/penstock` and `python -m penstock` work from anywhere, without PYTHONPATH, below any folder."""
+    (project / "plugins" / "penstock").mkdir(parents=True)
+    (project / "plugins" / "penstock" / "__main__.py").write_text("import sys; print(sys.argv[1:])", encoding="utf-8")
+    for _ in range(2):
+        bootstrap.add_command()
+        for command in ([".venv/bin/penstock"], [".venv/bin/python", "-m", "penstock"]):
+            done = subprocess.run(
+                [project / command[0], *command[1:], "a b"],
+                cwd="/",
+                env={"PATH": "/usr/bin:/bin"},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert done.stdout == "['a b']\n"
+
+
+def test_the_command_is_written_once(project: Path) -> None:
+    """Who may not write to the venv can use one that is complete: what is there already is left alone."""
+    bootstrap.add_command()
+    command = bootstrap.VENV / "bin" / "penstock"
+    before = command.stat().st_mtime_ns
+    bootstrap.add_command()
+    assert command.stat().st_mtime_ns == before
 
 
 def test_the_locks_name_no_machine() -> None:

@@ -7,6 +7,8 @@ PenstockError
 ├── SliceRefused           the gate refused the slice                      fails at once
 ├── StageMissing           an earlier task of the run must run again       fails at once
 ├── SchemaMismatch         source, contract and table disagree             fails at once
+├── MigrationRefused       the table cannot be brought to the contract     fails at once
+├── QuarantineError        no such row, or it cannot be changed so         fails at once
 ├── CredentialsError       the other side knows us not                     fails at once
 ├── PublishBlocked         readers hold the table for too long             is retried
 └── SourceError            the source did not give what was asked for      is retried
@@ -80,6 +82,14 @@ class StageMissing(PenstockError):
 
 class SchemaMismatch(PenstockError):
     """Source, contract and warehouse table do not fit together."""
+
+
+class MigrationRefused(PenstockError):
+    """A table cannot be brought to its contract now, or not without losing values; nothing was changed."""
+
+
+class QuarantineError(PenstockError):
+    """Quarantined rows that are asked for are not there, or cannot be changed as asked."""
 
 
 class CredentialsError(PenstockError):

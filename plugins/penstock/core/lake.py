@@ -1,7 +1,8 @@
 """The lake: what a source sent, kept as it came, so that a slice can be staged again without the source.
 
 Layout: `<lake>/<dataset>/<slice>/<attempt>/part-00001.parquet …` and, written last, `manifest.json`. An attempt without
-a manifest is not there. Every value is kept as text exactly as the source wrote it; a nested value as its JSON.
+a manifest is not there. Every value is kept as text exactly as the source wrote it; a nested value as its JSON. A file
+is kept byte by byte, as `raw` in the attempt's folder.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, Final, Protocol
 
 from penstock.core.errors import SourceError
+from penstock.core.landing import escaped, holdable
 
 MANIFEST: Final = "manifest.json"
+RAW: Final = "raw"
+_BLOCK_BYTES: Final = 1 << 20
 _FORMAT: Final = 1
 
 
@@ -45,25 +49,68 @@ def _json(value: Any) -> str:
         return "{" + ",".join(f"{_json(key)}:{_json(item)}" for key, item in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(_json, value)) + "]"
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return text if holdable(text) else json.dumps(value)
 
 
-def _text(value: Any) -> str | None:
+def text_of(value: Any) -> str | None:
     """Return a JSON value as text; numbers arrive as the text they were written in (see `decode`)."""
     return value if value is None or isinstance(value, str) else _json(value)
+
+
+class RepeatedKey(ValueError):
+    """An object names a key twice, and JSON does not say which value holds (RFC 8259, section 4)."""
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; the `object_pairs_hook` of every decoder, so that no value is lost in silence.
+
+    Raises:
+        RepeatedKey: A key stands twice.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise RepeatedKey(f"an object names {twice!a} twice")
+    return found
+
+
+DECODER: Final = json.JSONDecoder(
+    parse_float=Number, parse_int=Number, parse_constant=Number, object_pairs_hook=unique_keys
+)
+"""Decodes JSON without letting a number pass through a float."""
 
 
 def decode(body: bytes) -> Any:
     """Decode JSON without letting a number pass through a float.
 
     Raises:
-        SourceError: The body is not JSON.
+        SourceError: The body is not JSON, or an object in it names a key twice.
     """
     try:
-        return json.loads(body, parse_float=Number, parse_int=Number, parse_constant=Number)
+        return DECODER.decode(body.decode(json.detect_encoding(body), "surrogatepass"))
+    except RepeatedKey as error:
+        raise SourceError(f"In the answer {error}, and JSON does not say which value holds.") from error
     except (ValueError, RecursionError) as error:
         start = body[:80].decode("utf-8", "replace")
         raise SourceError(f"The answer is not JSON; it begins with {start!r}.") from error
+
+
+def _array(texts: list[str | None]) -> Any:
+    """Return a column of a part: text or, where one of them is not Unicode, bytes (see `landed_text`)."""
+    import pyarrow
+
+    try:
+        return pyarrow.array(texts, pyarrow.string())
+    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write
+        bodies = [None if text is None else text.encode("utf-8", "surrogatepass") for text in texts]
+        return pyarrow.array(bodies, pyarrow.binary())
+
+
+def landed_text(value: str | bytes | None) -> str | None:
+    """Return a value of a part as the source wrote it."""
+    return value.decode("utf-8", "surrogatepass") if isinstance(value, bytes) else value
 
 
 @dataclass
@@ -91,27 +138,21 @@ class LakeWriter:
         return list(self._fields)
 
     def write(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Write one part; an empty one is left out.
-
-        Raises:
-            SourceError: A text is not Unicode (it holds half of a surrogate pair).
-        """
+        """Write one part; an empty one is left out."""
         if not records:
             return
         import pyarrow
         import pyarrow.parquet
 
         names = list(dict.fromkeys(name for record in records for name in record))
-        self._fields.update(dict.fromkeys(names))
-        try:
-            table = pyarrow.table(
-                {
-                    name: pyarrow.array([_text(record.get(name)) for record in records], pyarrow.string())
-                    for name in names or [""]  # a row without any field is a row too
-                }
-            )
-        except UnicodeEncodeError as error:
-            raise SourceError(f"The source sent text that is not Unicode: {error}.") from error
+        shown = {escaped(name): name for name in names}
+        self._fields.update(dict.fromkeys(shown))
+        table = pyarrow.table(
+            {
+                name: _array([text_of(record.get(field_)) for record in records])
+                for name, field_ in (shown or {"": ""}).items()  # a row without any field is a row too
+            }
+        )
         buffer = io.BytesIO()
         pyarrow.parquet.write_table(table, buffer, compression="zstd")
         body = buffer.getvalue()
@@ -138,6 +179,46 @@ class LakeWriter:
         return manifest
 
 
+def land_file(folder: LakePath, source: str, blocks: Iterable[bytes]) -> dict[str, Any]:
+    """Keep a file as it comes, then write its manifest and return it.
+
+    Args:
+        folder: The attempt's folder.
+        source: What to name as the source in the manifest.
+        blocks: The file's bytes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    digest, size = hashlib.sha256(), 0
+    with (folder / RAW).open("wb") as out:
+        for block in blocks:
+            out.write(block)
+            digest.update(block)
+            size += len(block)
+    manifest = {"format": _FORMAT, "source": source, "file": RAW, "bytes": size, "sha256": digest.hexdigest()}
+    with (folder / MANIFEST).open("w") as out:
+        json.dump(manifest, out, indent=1)
+    return manifest
+
+
+def read_file(folder: LakePath) -> Iterator[bytes]:
+    """Read a landed file block by block.
+
+    Raises:
+        SourceError: There is no whole manifest, or at the end of the file: it is not the one that was landed.
+    """
+    wanted = _from_manifest(folder, "sha256")
+    digest = hashlib.sha256()
+    try:
+        with (folder / RAW).open("rb") as file:
+            while block := file.read(_BLOCK_BYTES):
+                digest.update(block)
+                yield block
+    except FileNotFoundError as error:
+        raise SourceError(f"{folder}/{RAW} is missing from the lake.") from error
+    if digest.hexdigest() != wanted:
+        raise SourceError(f"{folder}/{RAW} is not the file that was landed.")
+
+
 def _read(folder: LakePath, name: str) -> bytes:
     try:
         with (folder / name).open("rb") as file:
@@ -146,11 +227,20 @@ def _read(folder: LakePath, name: str) -> bytes:
         raise SourceError(f"{folder}/{name} is missing from the lake.") from error
 
 
-def _parts(folder: LakePath) -> list[dict[str, Any]]:
+def _from_manifest(folder: LakePath, key: str) -> Any:
     try:
-        return list(json.loads(_read(folder, MANIFEST))["parts"])
+        return json.loads(_read(folder, MANIFEST))[key]
     except (ValueError, KeyError, TypeError) as error:
         raise SourceError(f"{folder}/{MANIFEST} is not a whole manifest.") from error
+
+
+def landed_fields(folder: LakePath) -> list[str]:
+    """Return the names of all fields that an attempt's records have.
+
+    Raises:
+        SourceError: There is no whole manifest.
+    """
+    return list(_from_manifest(folder, "fields"))
 
 
 def read_parts(folder: LakePath, columns: Mapping[str, str]) -> Iterator[Any]:
@@ -166,12 +256,12 @@ def read_parts(folder: LakePath, columns: Mapping[str, str]) -> Iterator[Any]:
     import pyarrow
     import pyarrow.parquet
 
-    for part in _parts(folder):
+    for part in _from_manifest(folder, "parts"):
         body = _read(folder, part["file"])
         if hashlib.sha256(body).hexdigest() != part["sha256"]:
             raise SourceError(f"{folder}/{part['file']} is not the file that was landed.")
         table = pyarrow.parquet.read_table(pyarrow.BufferReader(body))
         empty = pyarrow.nulls(table.num_rows, pyarrow.string())
-        yield pyarrow.table(
+        yield pyarrow.table(  # a column that is not Unicode is binary, see `landed_text`
             {name: table.column(field_) if field_ in table.column_names else empty for name, field_ in columns.items()}
         )

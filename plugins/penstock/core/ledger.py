@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extras import Json
 
 from penstock.core.contract.model import Contract
 from penstock.core.stage import Stage
+
+_COUNTS: Final = "extracted, loaded, quarantined, deduplicated, filtered, withheld"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,7 @@ class Outcome:
         loaded: Rows that are in the table because of this attempt.
         quarantined: Rows that broke a rule.
         deduplicated: Rows that an equal or newer version of the same key stands for.
-        filtered: Rows left out on purpose by the extract.
+        filtered: Rows left out on purpose, by the extract or by somebody who discarded them from the quarantine.
         withheld: Sound rows of a refused slice.
     """
 
@@ -34,51 +36,60 @@ class Outcome:
     withheld: int = 0
 
 
-def record_attempt(
-    cur: Cursor,
-    stage: Stage,
-    contract: Contract,
-    outcome: Outcome,
-    *,
-    status: str,
-    dag_id: str | None,
-    seconds: tuple[float, float, float],
-    detail: Mapping[str, Any],
-) -> None:
-    """Write an attempt's row, in the transaction that publishes or refuses it.
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One row of the ledger, beside the slice and the contract.
 
-    Args:
-        cur: Cursor on the warehouse.
-        stage: The run's stage.
-        contract: The contract the attempt was judged by.
+    Attributes:
         outcome: The counts; the table's CHECK holds them to their sum.
         status: `published` or `refused`.
+        kind: What moved the rows. After a re-drive or a discard the counts are the slice's new ones, not differences.
         dag_id: The DAG, if known.
         seconds: Time of extract, validate and publish.
         detail: Whatever else is worth keeping, JSON.
     """
+
+    outcome: Outcome
+    status: Literal["published", "refused"] = "published"
+    kind: Literal["load", "redrive", "discard"] = "load"
+    dag_id: str | None = None
+    seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+def record_attempt(cur: Cursor, stage: Stage, contract: Contract, attempt: Attempt) -> None:
+    """Write an attempt's row, in the transaction that moves its rows.
+
+    Args:
+        cur: Cursor on the warehouse.
+        stage: Names the slice and the run.
+        contract: The contract the rows were judged by.
+        attempt: The rest of the row.
+    """
     cur.execute(
-        "INSERT INTO ops.slice_ledger (dataset, slice_key, attempt, status, run_id, dag_id, load_mode, extracted,"
+        "INSERT INTO ops.slice_ledger (kind, dataset, slice_key, attempt, status, run_id, dag_id, load_mode, extracted,"
         " loaded, quarantined, deduplicated, filtered, withheld, extract_seconds, validate_seconds,"
         " publish_seconds, contract_version, contract_hash, detail)"
-        " SELECT %(dataset)s, %(slice_key)s, 1 + coalesce(max(attempt), 0), %(status)s, %(run_id)s, %(dag_id)s,"
-        " %(load_mode)s, %(extracted)s, %(loaded)s, %(quarantined)s, %(deduplicated)s, %(filtered)s, %(withheld)s,"
-        " %(extract_seconds)s, %(validate_seconds)s, %(publish_seconds)s, %(contract_version)s, %(contract_hash)s,"
-        " %(detail)s FROM ops.slice_ledger WHERE dataset = %(dataset)s AND slice_key = %(slice_key)s",
+        " SELECT %(kind)s, %(dataset)s, %(slice_key)s, 1 + coalesce(max(attempt), 0), %(status)s, %(run_id)s,"
+        " %(dag_id)s, %(load_mode)s, %(extracted)s, %(loaded)s, %(quarantined)s, %(deduplicated)s, %(filtered)s,"
+        " %(withheld)s, %(extract_seconds)s, %(validate_seconds)s, %(publish_seconds)s, %(contract_version)s,"
+        " %(contract_hash)s, %(detail)s"
+        " FROM ops.slice_ledger WHERE dataset = %(dataset)s AND slice_key = %(slice_key)s",
         {
+            "kind": attempt.kind,
             "dataset": stage.dataset,
             "slice_key": stage.slice_key,
-            "status": status,
+            "status": attempt.status,
             "run_id": stage.run_id,
-            "dag_id": dag_id,
+            "dag_id": attempt.dag_id,
             "load_mode": contract.load_mode.value,
-            "extract_seconds": seconds[0],
-            "validate_seconds": seconds[1],
-            "publish_seconds": seconds[2],
+            "extract_seconds": attempt.seconds[0],
+            "validate_seconds": attempt.seconds[1],
+            "publish_seconds": attempt.seconds[2],
             "contract_version": contract.version,
             "contract_hash": contract.hash,
-            "detail": Json(dict(detail)),
-            **asdict(outcome),
+            "detail": Json(dict(attempt.detail)),
+            **asdict(attempt.outcome),
         },
     )
 
@@ -86,9 +97,19 @@ def record_attempt(
 def published_by(cur: Cursor, stage: Stage) -> Outcome | None:
     """Return what this very run has published of this slice, if it has; it tells a repeated task that it is done."""
     cur.execute(
-        "SELECT extracted, loaded, quarantined, deduplicated, filtered, withheld FROM ops.slice_ledger"
+        f"SELECT {_COUNTS} FROM ops.slice_ledger"  # noqa: S608 - a constant
         " WHERE (dataset, slice_key, run_id, status) = (%s, %s, %s, 'published') ORDER BY attempt DESC LIMIT 1",
         (stage.dataset, stage.slice_key, stage.run_id),
+    )
+    row = cur.fetchone()
+    return Outcome(*row) if row else None
+
+
+def current_outcome(cur: Cursor, dataset: str, slice_key: str) -> Outcome | None:
+    """Return where the rows of a published slice are now; None for a slice that was never published."""
+    cur.execute(
+        f"SELECT {_COUNTS} FROM ops.slice_current WHERE (dataset, slice_key) = (%s, %s)",  # noqa: S608 - a constant
+        (dataset, slice_key),
     )
     row = cur.fetchone()
     return Outcome(*row) if row else None
@@ -99,4 +120,13 @@ def lock_slice(cur: Cursor, stage: Stage) -> None:
     cur.execute(
         "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
         (f"penstock {stage.dataset} {stage.slice_key}",),
+    )
+
+
+def record_version(cur: Cursor, contract: Contract) -> None:
+    """Keep the contract that rows are published by, once per content."""
+    cur.execute(
+        "INSERT INTO ops.contract_version (dataset, hash, version, document) VALUES (%s, %s, %s, %s)"
+        " ON CONFLICT (dataset, hash) DO NOTHING",
+        (contract.dataset, contract.hash, contract.version, Json(dict(contract.document))),
     )

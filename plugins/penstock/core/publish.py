@@ -12,14 +12,15 @@ from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
 from penstock.core.contract.ddl import ensure_table, has_table_key, table_name
 from penstock.core.contract.model import Contract, LoadMode
+from penstock.core.drift import complete, take_in
 from penstock.core.errors import PublishBlocked
 from penstock.core.gate.judge import candidate_of
 from penstock.core.gate.plan import slice_bounds
 from penstock.core.key_index import build_key_index, find_key_index, prove_key
-from penstock.core.ledger import Outcome, lock_slice, published_by, record_attempt
+from penstock.core.ledger import Attempt, Outcome, lock_slice, published_by, record_attempt, record_version
+from penstock.core.quarantine import keep_quarantine
 from penstock.core.slice import Slice
 from penstock.core.stage import (
-    REASONS,
     ROW_NUMBER,
     Stage,
     Staged,
@@ -84,33 +85,27 @@ def _check_passed(staged: Staged, contract: Contract, stage: Stage) -> None:
 def _publish(
     cur: Cursor, contract: Contract, slice_: Slice, stage: Stage, staged: Staged, dag_id: str | None
 ) -> Outcome:
+    contract = take_in(cur, contract, table_name(contract), stage, staged, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS)
     ensure_table(cur, contract)
-    columns = column_types(cur, stage.table)
-    candidate = candidate_of(stage, columns)
+    candidate = candidate_of(stage, column_types(cur, stage.table))
+    complete(cur, contract, candidate)
     passed = staged.extracted - staged.filtered - staged.quarantined
     loaded = _MODES[contract.load_mode](cur, contract, slice_, candidate, passed)
+    kept = keep_quarantine(cur, stage)
     outcome = Outcome(
         extracted=staged.extracted,
         loaded=loaded,
-        quarantined=staged.quarantined,
+        quarantined=staged.quarantined - kept.discarded,
         deduplicated=passed - loaded,
-        filtered=staged.filtered,
+        filtered=staged.filtered + kept.discarded,
     )
-    _keep_quarantine(cur, stage, numbered=ROW_NUMBER in columns)
     drop_stage(cur, stage)
+    record_version(cur, contract)
     cur.execute("SELECT extract(epoch FROM clock_timestamp() - now())::float8")
     row = cur.fetchone()
     seconds = (staged.extract_seconds, staged.validate_seconds, row[0] if row else 0.0)
-    record_attempt(
-        cur,
-        stage,
-        contract,
-        outcome,
-        status="published",
-        dag_id=dag_id,
-        seconds=seconds,
-        detail=staged.detail,
-    )
+    detail = staged.detail | ({"mends_waiting": kept.mended} if kept.mended else {})
+    record_attempt(cur, stage, contract, Attempt(outcome, dag_id=dag_id, seconds=seconds, detail=detail))
     return outcome
 
 
@@ -203,29 +198,64 @@ def _deduplicate(cur: Cursor, contract: Contract, candidate: Identifier) -> int:
 # --- merge -------------------------------------------------------------------------------------------------------
 
 
+def lock_merge(cur: Cursor, contract: Contract) -> None:
+    """Let one merge into a table run at a time: two that touch the same keys in another order would deadlock."""
+    cur.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"penstock merge {contract.dataset}",))
+
+
 def _merge(cur: Cursor, contract: Contract, slice_: Slice, candidate: Identifier, passed: int) -> int:  # noqa: ARG001
     """Upsert by key; a row in the table gives way only to a row that is not older by the cursor.
 
     Returns:
         The rows inserted or updated; the others were older versions.
     """
-    # Two merges into one table that touch the same keys in another order would deadlock.
-    cur.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"penstock merge {contract.dataset}",))
+    lock_merge(cur, contract)
+    table = table_name(contract)
     cur.execute("SAVEPOINT merge")
     try:
-        cur.execute(_upsert(contract, SQL("{} AS s").format(candidate)))
+        cur.execute(_upsert(contract, table, SQL("{} AS s").format(candidate)))
     except psycopg2.errors.CardinalityViolation:  # the slice holds a key twice
         cur.execute("ROLLBACK TO SAVEPOINT merge")
-        newest = SQL("(SELECT DISTINCT ON ({key}) * FROM {table} AS s ORDER BY {key}, {order}) AS s").format(
-            key=_names(contract.key),
-            table=candidate,
-            order=_newest_first(contract, _as_text("s", contract)),
-        )
-        cur.execute(_upsert(contract, newest))
+        cur.execute(_upsert(contract, table, _newest(contract, candidate)))
     return cur.rowcount
 
 
-def _upsert(contract: Contract, rows: Composed) -> Composed:
+def join_rows(cur: Cursor, contract: Contract, target: Identifier, candidate: Identifier) -> tuple[int, int]:
+    """Insert rows beside those that are there; by key, a row gives way only to one that is not older by the cursor.
+
+    Args:
+        cur: Cursor on the warehouse.
+        contract: The contract.
+        target: The table, or the partition, that the rows belong in.
+        candidate: The rows; without a cursor their keys are known to be free.
+
+    Returns:
+        The rows that are new, and those that took the place of another.
+    """
+    if not contract.key or contract.cursor is None:
+        names = _names(_all_columns(contract))
+        cur.execute(SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(target, names, names, candidate))
+        return cur.rowcount, 0
+    cur.execute(
+        SQL(
+            "WITH done AS ({} RETURNING t.xmax = 0 AS new)"
+            " SELECT count(*) FILTER (WHERE new), count(*) FILTER (WHERE NOT new) FROM done"
+        ).format(_upsert(contract, target, _newest(contract, candidate)))
+    )
+    row = cur.fetchone()
+    return (row[0], row[1]) if row else (0, 0)
+
+
+def _newest(contract: Contract, candidate: Identifier) -> Composed:
+    """Return the newest row of each key, as the alias `s`."""
+    return SQL("(SELECT DISTINCT ON ({key}) * FROM {table} AS s ORDER BY {key}, {order}) AS s").format(
+        key=_names(contract.key),
+        table=candidate,
+        order=_newest_first(contract, _as_text("s", contract)),
+    )
+
+
+def _upsert(contract: Contract, target: Identifier, rows: Composed) -> Composed:
     assert contract.cursor is not None  # noqa: S101 - checked when the contract is read
     columns = _all_columns(contract)
     others = [name for name in columns if name not in contract.key]
@@ -233,7 +263,7 @@ def _upsert(contract: Contract, rows: Composed) -> Composed:
         "INSERT INTO {table} AS t ({names}) SELECT {names} FROM {rows} ON CONFLICT ({key})"
         " DO UPDATE SET {sets} WHERE excluded.{cursor} >= t.{cursor}"
     ).format(
-        table=table_name(contract),
+        table=target,
         names=_names(columns),
         rows=rows,
         key=_names(contract.key),
@@ -246,33 +276,3 @@ _MODES: Final[Mapping[LoadMode, Callable[[Cursor, Contract, Slice, Identifier, i
     LoadMode.REPLACE_PARTITION: _replace_partition,
     LoadMode.MERGE: _merge,
 }
-
-
-# --- quarantine --------------------------------------------------------------------------------------------------
-
-
-def _keep_quarantine(cur: Cursor, stage: Stage, *, numbered: bool) -> None:
-    """Make the slice's quarantine what the gate moved aside now; rows seen before keep their `first_seen`."""
-    left_out = [REASONS, ROW_NUMBER] if numbered else [REASONS]
-    cur.execute(
-        SQL(
-            "CREATE TEMPORARY TABLE penstock_bad ON COMMIT DROP AS SELECT rules, payload, fingerprint,"
-            " row_number() OVER (PARTITION BY fingerprint ORDER BY rules)::integer AS occurrence FROM"
-            " (SELECT b.{reasons} AS rules, p.payload, md5(p.payload::text) AS fingerprint FROM {bad} AS b,"
-            " LATERAL (SELECT to_jsonb(b) - {left_out}::text[] AS payload) AS p) AS s"
-        ).format(reasons=Identifier(REASONS), bad=stage.bad, left_out=Literal(left_out))
-    )
-    slice_ = (stage.dataset, stage.slice_key)
-    cur.execute(
-        "DELETE FROM ops.quarantine AS q WHERE (dataset, slice_key) = (%s, %s) AND NOT EXISTS (SELECT FROM"
-        " penstock_bad AS b WHERE (b.fingerprint, b.occurrence) = (q.fingerprint, q.occurrence))",
-        slice_,
-    )
-    cur.execute(
-        "INSERT INTO ops.quarantine (dataset, slice_key, run_id, rules, payload, fingerprint, occurrence)"
-        " SELECT %s, %s, %s, rules, payload, fingerprint, occurrence FROM penstock_bad"
-        " ON CONFLICT (dataset, slice_key, fingerprint, occurrence) DO UPDATE"
-        " SET run_id = excluded.run_id, rules = excluded.rules, last_seen = clock_timestamp()",
-        (*slice_, stage.run_id),
-    )
-    cur.execute("DROP TABLE penstock_bad")

@@ -7,11 +7,12 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Composed, Identifier
 
-from penstock.core.contract.model import Contract
+from penstock.core.contract.model import SLICE_FIELD, Column, Contract
+from penstock.core.drift import stated_columns, with_evolved
 from penstock.core.errors import SchemaMismatch
 from penstock.core.slice import Slice
-from penstock.core.source_table import widens
-from penstock.core.stage import Stage, column_types, create_stage, record_stage
+from penstock.core.source_table import is_naive, widens
+from penstock.core.stage import Stage, column_types, create_stage, default_to_slice, record_stage
 
 _PROBE = "penstock_query"
 
@@ -32,6 +33,11 @@ def _bound(cur: Cursor, sql: str, slice_: Slice) -> SQL:
         return SQL(cur.mogrify(sql.strip().rstrip(";"), slice_.parameters).decode("utf-8"))
     except (TypeError, IndexError, psycopg2.ProgrammingError) as error:  # what the driver raises for a stray %
         raise ValueError(str(error)) from error
+
+
+def _staged_type(column: Column, present: dict[str, str]) -> str:
+    fits = column.name not in present or widens(present[column.name], column.type)
+    return column.type if fits else "text"
 
 
 def stage_query(warehouse: Connection, contract: Contract, slice_: Slice, stage: Stage, sql: str) -> int:
@@ -64,18 +70,27 @@ def stage_query(warehouse: Connection, contract: Contract, slice_: Slice, stage:
                 **where,
                 next_step="correct the SQL (or load the datasets it reads) and clear `extract`.",
             ) from error
-        missing = [column.name for column in contract.columns if column.name not in present]
+        contract = with_evolved(cur, contract)
+        sent = [column for column in stated_columns(contract) if column.source_name != SLICE_FIELD]
+        missing = [column.name for column in sent if column.name not in present]
         if missing:
             raise SchemaMismatch(
                 f"The query gives no column {', '.join(missing)}.",
                 **where,
                 next_step="name the query's columns as the contract does and clear `extract`.",
             )
-        columns = [
-            (column.name, column.type if widens(present[column.name], column.type) else "text")
-            for column in contract.columns
-        ]
-        create_stage(cur, stage, columns, contract)
+        naive = [column.name for column in sent if is_naive(column, present[column.name])]
+        if naive:
+            raise SchemaMismatch(
+                f"The query's {', '.join(naive)} says no offset from UTC, and the contract wants a moment.",
+                **where,
+                next_step="give a timestamptz (AT TIME ZONE), or state `logicalTypeOptions.defaultTimezone`, and clear"
+                " `extract`.",
+            )
+        types = [(column.name, _staged_type(column, present)) for column in contract.columns]
+        create_stage(cur, stage, types, contract)
+        default_to_slice(cur, stage, contract, slice_)
+        columns = [(name, type_) for name, type_ in types if name in present]
         names = SQL(", ").join(Identifier(name) for name, _ in columns)
         values: list[Composed] = [SQL("{}::{}").format(Identifier(name), SQL(type_)) for name, type_ in columns]
         cur.execute(
@@ -84,5 +99,6 @@ def stage_query(warehouse: Connection, contract: Contract, slice_: Slice, stage:
             )
         )
         rows = cur.rowcount
+        default_to_slice(cur, stage, contract, None)
         record_stage(cur, stage, contract, extracted=rows, detail={"source": "query"})
     return rows

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
-from psycopg2.sql import SQL, Composed, Identifier, Literal
+from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
-from penstock.core.contract.model import Column, Contract
+from penstock.core.contract.model import SLICE_FIELD, Column, Contract
 from penstock.core.copy_pipe import pipe_copy
+from penstock.core.drift import Extracted, decide, with_evolved
 from penstock.core.errors import SchemaMismatch
+from penstock.core.landing import UNKNOWN_FIELDS
 from penstock.core.slice import Slice
-from penstock.core.stage import Stage, column_types, copy_into, create_stage, record_stage
+from penstock.core.stage import LANDING, Stage, column_types, copy_into, create_stage, record_stage, slice_value
 
 _WIDENS: Final = {
     "smallint": {"integer", "bigint", "numeric"},
@@ -43,6 +46,15 @@ def widens(source: str, target: str) -> bool:
     return not room and wanted in _WIDENS.get(base, ())
 
 
+def is_naive(column: Column, source_type: str) -> bool:
+    """Tell whether a source column says no offset where the contract wants one, and states no zone to read it in."""
+    return (
+        column.type == "timestamp with time zone"
+        and column.timezone is None
+        and re.fullmatch(r"date|timestamp(\(\d\))? without time zone", source_type) is not None
+    )
+
+
 def _selected(column: Column, source_type: str) -> tuple[Composed, str]:
     """Return how a column is read, and the type it is staged in.
 
@@ -56,39 +68,67 @@ def _selected(column: Column, source_type: str) -> tuple[Composed, str]:
     return SQL("{}::{}").format(name, SQL(staged)), staged  # a canonical type: see contract.types
 
 
+def _read(contract: Contract, present: dict[str, str], slice_: Slice) -> list[tuple[Composed, str]]:
+    """Return how each column is read, and the type it is staged in; NULL where the source does not have it."""
+    read = []
+    for column in contract.columns:
+        if column.source_name == SLICE_FIELD:
+            value = SQL("{}::{}").format(Literal(slice_value(column, slice_)), SQL(column.type))
+            read.append((value, column.type))
+        elif column.source_name in present:
+            read.append(_selected(column, present[column.source_name]))
+        else:
+            read.append((SQL("NULL::{}").format(SQL(column.type)), column.type))
+    return read
+
+
+def _note(watched: Sequence[str]) -> Composed:
+    """Return the landing's note of a row that holds something in a field which the contract does not name."""
+    texts = SQL(", ").join(SQL("{}, {}::text").format(Literal(name), Identifier(name)) for name in watched)
+    return SQL(
+        "CASE WHEN num_nonnulls({names}) > 0 THEN jsonb_build_object('rules', jsonb_build_array({rule}::text),"
+        " 'extra', jsonb_strip_nulls(jsonb_build_object({texts}))) END"
+    ).format(names=SQL(", ").join(map(Identifier, watched)), rule=Literal(UNKNOWN_FIELDS), texts=texts)
+
+
 def _check_columns(contract: Contract, present: dict[str, str], stage: Stage, table: str) -> None:
-    missing = [column.source_name for column in contract.columns if column.source_name not in present]
+    cut_by = contract.slice_column
+    naive = [c.source_name for c in contract.columns if is_naive(c, present.get(c.source_name, ""))]
+    next_step = "correct the table's name in the DAG, or the contract, and clear `extract`."
     if not present:
         problem = f"The source has no table {table} that this connection may see."
-    elif missing:
-        problem = f"The source table {table} has no column {', '.join(missing)}."
-    elif (cut_by := contract.slice_column) and not re.match(r"date|timestamp", present[cut_by.source_name]):
+    elif cut_by and not re.match(r"date|timestamp", present.get(cut_by.source_name, "date")):
         found = present[cut_by.source_name]
         problem = f"The source's {cut_by.source_name} is {found}; slices are cut by a date or a timestamp."
+    elif naive:
+        problem = f"The source's {', '.join(naive)} says no offset from UTC, and the contract wants a moment."
+        next_step = "state `logicalTypeOptions.defaultTimezone` in the contract and clear `extract`."
     else:
         return
-    raise SchemaMismatch(
-        problem,
-        dataset=stage.dataset,
-        slice_key=stage.slice_key,
-        next_step="correct the table's name in the DAG, or the contract, and clear `extract`.",
-    )
+    raise SchemaMismatch(problem, dataset=stage.dataset, slice_key=stage.slice_key, next_step=next_step)
 
 
-def _rows(contract: Contract, selected: list[Composed], table: Identifier, slice_: Slice) -> Composed:
+def _rows(
+    contract: Contract, selected: Sequence[Composable], table: Identifier, present: dict[str, str], slice_: Slice
+) -> Composed:
     query = SQL("SELECT {} FROM {}").format(SQL(", ").join(selected), table)
     column = contract.slice_column
-    if column is None:
+    if column is None or column.source_name == SLICE_FIELD:
         return query
+    moment: Composable = Identifier(column.source_name)
+    if column.timezone and not present[column.source_name].endswith("with time zone"):
+        moment = SQL("({}::timestamp AT TIME ZONE {})").format(moment, Literal(column.timezone))
     return SQL("{} WHERE {c} >= {start} AND {c} < {end}").format(
-        query, c=Identifier(column.source_name), start=Literal(slice_.start), end=Literal(slice_.end)
+        query, c=moment, start=Literal(slice_.start), end=Literal(slice_.end)
     )
 
 
 def stage_table(
     source: Connection, warehouse: Connection, contract: Contract, slice_: Slice, stage: Stage, table: str
-) -> int:
+) -> Extracted:
     """Stage one slice of a source table, cut by the contract's slice column; commits the warehouse.
+
+    A contract whose slice column is `$slice` takes the whole table, as it is now.
 
     Args:
         source: Connection to the source, used in one read-only transaction.
@@ -98,29 +138,34 @@ def stage_table(
         stage: The run's stage; what an earlier attempt left in it is replaced.
         table: `schema.table` at the source.
 
-    Returns:
-        The number of rows staged.
-
     Raises:
-        SchemaMismatch: The source lacks the table or one of the contract's columns, or cannot be cut into slices.
+        SchemaMismatch: The source lacks the table, its columns do not fit the contract, or it cannot be cut into
+            slices.
     """
     name = Identifier(*table.split("."))
     # Repeatable read: the columns are looked up and the rows are read in one snapshot.
     source.set_session(readonly=True, isolation_level="REPEATABLE READ")
     with source, source.cursor() as out, warehouse, warehouse.cursor() as cur:
         out.execute("SET TIME ZONE 'UTC'")
+        out.execute("SET DateStyle = 'ISO, YMD'")  # what travels as text is read by the gate as ISO 8601
+        contract = with_evolved(cur, contract)
         present = column_types(out, name)
         _check_columns(contract, present, stage, table)
-        read = [_selected(column, present[column.source_name]) for column in contract.columns]
+        drift = decide(contract, present, stage)
+        contract = drift.extend(contract)
+        read = _read(contract, present, slice_)
         columns = [(column.name, type_) for column, (_, type_) in zip(contract.columns, read, strict=True)]
-        create_stage(cur, stage, columns, contract)
+        create_stage(cur, stage, columns, contract, landing=bool(drift.watched))
+        selected: list[Composable] = [expression for expression, _ in read]
+        names = [column for column, _ in columns]
+        if drift.watched:
+            selected.append(_note(drift.watched))
+            names.append(LANDING)
         rows = pipe_copy(
             out,
-            SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(
-                _rows(contract, [expression for expression, _ in read], name, slice_)
-            ),
+            SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(_rows(contract, selected, name, present, slice_)),
             cur,
-            copy_into(stage, [column for column, _ in columns], binary=True),
+            copy_into(stage, names, binary=True),
         )
-        record_stage(cur, stage, contract, extracted=rows, detail={"source": table})
-    return rows
+        record_stage(cur, stage, contract, extracted=rows, detail={"source": table, **drift.detail()})
+    return Extracted(rows, drift)

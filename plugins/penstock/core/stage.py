@@ -15,14 +15,17 @@ from typing import Any, Final
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extras import Json
-from psycopg2.sql import SQL, Composed, Identifier
+from psycopg2.sql import SQL, Composed, Identifier, Literal
 
-from penstock.core.contract.model import Contract
+from penstock.core.contract.model import SLICE_FIELD, Column, Contract
 from penstock.core.errors import StageMissing
 from penstock.core.slice import Slice
 
 ROW_NUMBER: Final = "_row"
 REASONS: Final = "_rules"
+DETAILS: Final = "_details"
+LANDING: Final = "_landing"
+"""What the landing says of a row beside its values, NULL for most: `{"rules": […], "details": […], "extra": {…}}`."""
 _MAX_STEM: Final = 40  # 63 bytes for a Postgres name, less the digest and the longest suffix
 
 
@@ -54,7 +57,7 @@ class Stage:
 
     @property
     def bad(self) -> Identifier:
-        """The rows that broke a rule, with the rules' names."""
+        """The rows that broke a rule: the stage's columns, the rules' names, and details of what does not cast."""
         return Identifier("staging", f"{self.name}__bad")
 
 
@@ -79,7 +82,9 @@ def stage_of(dataset: str, slice_: Slice, run_id: str) -> Stage:
     return Stage(f"{stem}_{digest}", dataset, slice_.key, run_id)
 
 
-def create_stage(cur: Cursor, stage: Stage, columns: Sequence[tuple[str, str]], contract: Contract) -> None:
+def create_stage(
+    cur: Cursor, stage: Stage, columns: Sequence[tuple[str, str]], contract: Contract, *, landing: bool = False
+) -> None:
     """Make the stage anew, dropping what an earlier attempt of the run left; in the caller's transaction.
 
     Args:
@@ -87,25 +92,50 @@ def create_stage(cur: Cursor, stage: Stage, columns: Sequence[tuple[str, str]], 
         stage: The stage.
         columns: Name and type of each column, in the order in which they will be copied.
         contract: The contract; if any type differs from its own, the rows are numbered for the cast.
+        landing: Whether rows come with a note (see `LANDING`); then they are numbered too.
     """
     drop_stage(cur, stage)
     definitions = [
         SQL("{} {}").format(Identifier(name), SQL(type_))  # a canonical type: see contract.types
         for name, type_ in columns
     ]
-    if any(contract.column(name).type != type_ for name, type_ in columns):
+    if landing:
+        definitions.append(SQL("{} jsonb").format(Identifier(LANDING)))
+    if landing or any(contract.column(name).type != type_ for name, type_ in columns):
         definitions.append(SQL("{} bigint GENERATED ALWAYS AS IDENTITY").format(Identifier(ROW_NUMBER)))
     cur.execute(SQL("CREATE TABLE {} ({})").format(stage.table, SQL(", ").join(definitions)))
 
 
-def copy_into(stage: Stage, columns: Sequence[str], *, binary: bool) -> Composed:
+def copy_into(stage: Stage, columns: Sequence[str], *, binary: bool, delimiter: str = ",") -> Composed:
     """Return the COPY statement that fills a stage created in the same transaction.
 
     FREEZE is allowed there, and spares the gate's scan from writing hint bits.
     """
-    return SQL("COPY {} ({}) FROM STDIN (FORMAT {}, FREEZE)").format(
-        stage.table, SQL(", ").join(map(Identifier, columns)), SQL("binary" if binary else "csv")
+    form = SQL("FORMAT binary") if binary else SQL("FORMAT csv, DELIMITER {}").format(Literal(delimiter))
+    return SQL("COPY {} ({}) FROM STDIN ({}, FREEZE)").format(
+        stage.table, SQL(", ").join(map(Identifier, columns)), form
     )
+
+
+def slice_value(column: Column, slice_: Slice) -> object:
+    """Return what a column that the source does not send (`$slice`) holds in a slice: its day, key or first instant."""
+    if column.type == "date":
+        return slice_.start.date()
+    return slice_.key if column.type == "text" else slice_.start
+
+
+def default_to_slice(cur: Cursor, stage: Stage, contract: Contract, slice_: Slice | None) -> None:
+    """Let rows that are copied from now on hold the slice where the contract says `$slice`; None ends it."""
+    for column in contract.columns:
+        if column.source_name != SLICE_FIELD:
+            continue
+        change = SQL("DROP DEFAULT") if slice_ is None else SQL("SET DEFAULT {}").format(_literal(column, slice_))
+        cur.execute(SQL("ALTER TABLE {} ALTER {} {}").format(stage.table, Identifier(column.name), change))
+
+
+def _literal(column: Column, slice_: Slice) -> Composed:
+    # The offset is dropped by a timestamp without time zone, whose slices are days of UTC.
+    return SQL("{}::{}").format(Literal(slice_value(column, slice_)), SQL(column.type))
 
 
 def record_stage(cur: Cursor, stage: Stage, contract: Contract, *, extracted: int, detail: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The commands behind the Makefile: `python -m penstock.local demo|up|down|clean|psql|airflow|check`."""
+"""The commands behind the Makefile: `python -m penstock.local demo|up|down|clean|psql|airflow`."""
 
 import os
 import shlex
@@ -91,17 +91,6 @@ def airflow(stack: Stack) -> int:
     os.execve(sys.executable, command, stack.environment)  # noqa: S606 - no shell is meant
 
 
-def check(stack: Stack) -> int:
-    """Report what is wrong with the contracts, all at once."""
-    from penstock.core.contract import check_all
-
-    problems = check_all(stack.layout.root / "include" / "contracts")
-    for problem in problems:
-        print(problem, file=sys.stderr)
-    print(f"{len(problems)} problems" if problems else "all contracts are sound", file=sys.stderr)
-    return 1 if problems else 0
-
-
 COMMANDS: dict[str, Callable[[Stack], int]] = {
     "demo": demo,
     "up": up,
@@ -109,7 +98,6 @@ COMMANDS: dict[str, Callable[[Stack], int]] = {
     "clean": clean,
     "psql": psql,
     "airflow": airflow,
-    "check": check,
 }
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -28,8 +29,13 @@ CONTAINS = {
 
 def main(lock: str) -> None:
     """Bring `.venv` to the state of `lock`."""
-    if is_installed(lock):
-        return
+    if not is_installed(lock):
+        make(lock)
+    add_command()
+
+
+def make(lock: str) -> None:
+    """Make `.venv`, or install into it what `lock` says now."""
     if not starts(VENV_PYTHON):
         check_python()
         make_venv()
@@ -37,6 +43,22 @@ def main(lock: str) -> None:
     STAMP.unlink() if STAMP.exists() else None
     install(ROOT / lock)
     STAMP.write_text(f"{lock} {fingerprint(lock)}\n", encoding="utf-8")
+
+
+def add_command() -> None:
+    """Let `.venv`'s Python find Penstock, and put the command `penstock` beside it."""
+    for packages in sorted(VENV.glob("lib/python3*/site-packages")):
+        write_if_new(packages / "penstock.pth", f"{ROOT / 'plugins'}\n")
+    command = VENV / "bin" / "penstock"
+    # A shell finds the Python also where its path is too long, or has blanks, for a line that begins with #!.
+    write_if_new(command, f'#!/bin/sh\nexec {shlex.quote(str(VENV_PYTHON))} -m penstock "$@"\n', mode=0o755)
+
+
+def write_if_new(path: Path, text: str, mode: int = 0o644) -> None:
+    """Write `text` unless just that is there, so that who may only read the venv can use it."""
+    if not path.exists() or path.read_text(encoding="utf-8") != text:
+        path.write_text(text, encoding="utf-8")
+        path.chmod(mode)
 
 
 def fingerprint(lock: str) -> str:

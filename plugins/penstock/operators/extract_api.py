@@ -56,20 +56,21 @@ class ApiExtractOperator(SliceOperator):
         work = self.work(context)
         folder = attempt_folder(work.stage, context["ti"].try_number)
         try:
-            left_out = self._land(work, folder)
-            detail = {"source": self.endpoint, "lake": str(folder), "left_out": left_out}
+            self._land(work, folder)
+            detail = {"source": self.endpoint, "lake": str(folder)}
             with closing(self.warehouse.session()) as warehouse:
-                rows = stage_lake(warehouse, work.contract, work.stage, folder, detail)
+                found = stage_lake(warehouse, work.contract, work.stage, folder, detail)
         except PenstockError as error:
             error.dataset, error.slice_key = work.contract.dataset, work.slice.key
             raise
-        self.log.info("Landed and staged %d rows of %s; lake: %s", rows, self.endpoint, folder)
-        return {"slice": work.slice.key, "stage": work.stage.name, "extracted": rows, "lake": str(folder)}
+        for remark in found.drift.remarks():
+            self.log.warning("%s: %s", self.endpoint, remark)
+        self.log.info("Landed and staged %d rows of %s; lake: %s", found.rows, self.endpoint, folder)
+        return {"slice": work.slice.key, "stage": work.stage.name, "extracted": found.rows, "lake": str(folder)}
 
-    def _land(self, work: Work, folder: LakePath) -> list[str]:
+    def _land(self, work: Work, folder: LakePath) -> None:
         from penstock.core.lake import LakeWriter
         from penstock.core.paging import PageNumber, read_pages
-        from penstock.core.source_lake import check_fields
         from penstock.hooks.json_api import JsonApiHook
 
         window = {
@@ -80,8 +81,4 @@ class ApiExtractOperator(SliceOperator):
         with closing(JsonApiHook(self.conn_id)) as api:
             for records in read_pages(lambda query: api.get(self.endpoint, query), self.paging or PageNumber(), window):
                 writer.write(records)
-        left_out = check_fields(work.contract, writer.fields, work.stage)
-        if left_out:
-            self.log.warning("Fields that the contract does not name stay in the lake: %s", ", ".join(left_out))
         writer.close()
-        return left_out

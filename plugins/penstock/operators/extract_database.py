@@ -39,6 +39,8 @@ class DatabaseExtractOperator(SliceOperator):
         work = self.work(context)
         source = CheckedPostgresHook(self.conn_id)
         with closing(source.get_conn()) as connection, closing(self.warehouse.session()) as warehouse:
-            rows = stage_table(connection, warehouse, work.contract, work.slice, work.stage, self.table)
-        self.log.info("Staged %d rows of %s in staging.%s", rows, self.table, work.stage.name)
-        return {"slice": work.slice.key, "stage": work.stage.name, "extracted": rows}
+            found = stage_table(connection, warehouse, work.contract, work.slice, work.stage, self.table)
+        for remark in found.drift.remarks():
+            self.log.warning("%s: %s", self.table, remark)
+        self.log.info("Staged %d rows of %s in staging.%s", found.rows, self.table, work.stage.name)
+        return {"slice": work.slice.key, "stage": work.stage.name, "extracted": found.rows}

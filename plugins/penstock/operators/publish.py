@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Asset
 
-from penstock.operators.slices import SliceOperator
+from penstock.operators.slices import SliceOperator, Work
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+    from penstock.core.ledger import Outcome
 
 
 class PublishOperator(SliceOperator):
     """Makes the gated slice visible in one transaction, and tells the marts that follow the dataset.
+
+    Where people have mended rows of the slice before, these are re-driven at once, so that a repeated load does not
+    undo their work.
 
     Args:
         dataset: `<domain>/<table>`; also the name of the Asset that the task updates.
@@ -34,6 +40,7 @@ class PublishOperator(SliceOperator):
         work = self.work(context)
         with closing(self.warehouse.session()) as warehouse:
             outcome = publish(warehouse, work.contract, work.slice, work.stage, dag_id=context["ti"].dag_id)
+            outcome = self._redrive_mends(warehouse, work, context["ti"].dag_id) or outcome
         summary = {"slice": work.slice.key, **asdict(outcome)}
         self.log.info("Published %s", summary)
         event = context["outlet_events"][Asset(self.dataset)]
@@ -42,3 +49,25 @@ class PublishOperator(SliceOperator):
             # A bare manual run has no key; without this its marts would not follow.
             event.add_partitions(work.slice.key)
         return summary
+
+    def _redrive_mends(self, warehouse: Connection, work: Work, dag_id: str) -> Outcome | None:
+        """Put back what people have mended of a slice that was loaded again; return its counts then."""
+        from penstock.core.ledger import current_outcome
+        from penstock.core.redrive import redrive, slices_with_open_rows
+
+        with warehouse, warehouse.cursor() as cur:
+            if work.slice.key not in slices_with_open_rows(cur, work.contract, mended_only=True):
+                return None
+        redriven = redrive(
+            warehouse,
+            work.contract,
+            work.slice,
+            run_id=f"{work.stage.run_id} mends",
+            by="publish",
+            mended_only=True,
+            dag_id=dag_id,
+            beyond_plan=self.judge_beyond_plan,
+        )
+        self.log.info("Mended rows of an earlier load were re-driven: %s", redriven)
+        with warehouse, warehouse.cursor() as cur:
+            return current_outcome(cur, self.dataset, work.slice.key)

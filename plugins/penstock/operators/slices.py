@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from penstock.core.slice import Slice, resolve_slice
-from penstock.project import contract_of
+from penstock.project import EXPECTATIONS, contract_of
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
+    from psycopg2.sql import Identifier
 
-    from penstock.core.contract import Contract
+    from penstock.core.contract import Contract, Rule
+    from penstock.core.gate.plan import Verdict
     from penstock.core.stage import Stage
     from penstock.hooks.postgres import WarehouseHook
 
@@ -70,3 +72,11 @@ class SliceOperator(BaseOperator):
         )
         self.log.info("%s, slice %s (%s to %s)", self.dataset, slice_.key, slice_.start, slice_.end)
         return Work(contract, slice_, stage_of(self.dataset, slice_, context["run_id"]))
+
+    def judge_beyond_plan(self, table: Identifier, rules: Sequence[Rule]) -> list[Verdict]:
+        """Ask Great Expectations itself for the verdicts on rules that the gate's plan does not cover."""
+        from penstock.core.gate.gx import judge_with_gx
+
+        self.log.info("Great Expectations itself judges %s", ", ".join(rule.id for rule in rules))
+        url = self.warehouse.sqlalchemy_url.render_as_string(hide_password=False)
+        return judge_with_gx(url, table, rules, EXPECTATIONS)

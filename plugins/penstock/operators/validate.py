@@ -9,14 +9,9 @@ from penstock.operators.slices import SliceOperator
 from penstock.project import contract_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from airflow.sdk.definitions.context import Context
-    from psycopg2.sql import Identifier
 
-    from penstock.core.contract import Rule
     from penstock.core.gate.judge import Gated
-    from penstock.core.gate.plan import Verdict
 
 
 class ValidateOperator(SliceOperator):
@@ -44,7 +39,7 @@ class ValidateOperator(SliceOperator):
                 work.slice,
                 work.stage,
                 dag_id=context["ti"].dag_id,
-                beyond_plan=self._beyond_plan,
+                beyond_plan=self.judge_beyond_plan,
             )
         self._tell(gated)
         refuse(gated, work.stage, str(contract_path(self.dataset)))
@@ -54,13 +49,6 @@ class ValidateOperator(SliceOperator):
             "quarantined": gated.quarantined,
             "broken": [str(verdict) for verdict in gated.verdicts if not verdict.success],
         }
-
-    def _beyond_plan(self, table: Identifier, rules: Sequence[Rule]) -> list[Verdict]:
-        from penstock.core.gate.gx import judge_with_gx
-
-        self.log.info("Great Expectations itself judges %s", ", ".join(rule.id for rule in rules))
-        url = self.warehouse.sqlalchemy_url.render_as_string(hide_password=False)
-        return judge_with_gx(url, table, rules)
 
     def _tell(self, gated: Gated) -> None:
         for verdict in gated.verdicts:

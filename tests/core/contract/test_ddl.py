@@ -7,8 +7,10 @@ from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.sql import Identifier
 
-from penstock.core.contract.ddl import create_statements, describe_difference, ensure_table, has_table_key, table_name
+from penstock.core.contract.ddl import create_statements, ensure_table, has_table_key, misfits, table_name
+from penstock.core.contract.shape import read_shape
 from penstock.core.errors import SchemaMismatch
 from penstock.core.stage import column_types
 
@@ -60,6 +62,19 @@ def test_descriptions_are_comments_whatever_they_say(bench: Any, build: Any) -> 
     ensure(bench, contract)
     assert bench.one("SELECT obj_description('test.orders'::regclass)") == contract.description
     assert bench.one("SELECT col_description('test.orders'::regclass, 2)") == contract.column("code").description
+
+
+def test_a_unit_is_in_the_comment(bench: Any, build: Any) -> None:
+    """Whoever reads the table sees what its numbers count, with or without a description."""
+
+    def with_units(document: Any) -> None:
+        unit = [{"property": "unit", "value": "kWh"}]
+        for item, text in zip(document["schema"][0]["properties"][::2], ("Meter.", None), strict=True):
+            item.update({"customProperties": unit} | ({"description": text} if text else {}))
+
+    ensure(bench, build.contract(build.ORDERS, with_units))
+    comments = [bench.one("SELECT col_description('test.orders'::regclass, %s)", (n,)) for n in (1, 2, 3)]
+    assert comments == ["Meter. Unit: kWh", None, "Unit: kWh"]
 
 
 def test_names_that_are_keywords_are_quoted(bench: Any, build: Any) -> None:
@@ -115,14 +130,47 @@ def test_another_table_is_refused_with_every_difference(bench: Any, build: Any) 
     )
     with pytest.raises(SchemaMismatch) as caught:
         ensure(bench, contract)
-    for part in ("amount is missing", "extra is not in the contract", "code is integer, not text", "alter the table"):
+    for part in (
+        "amount is missing",
+        "extra is not in the contract",
+        "code is integer, not text",
+        "penstock plan test/orders",
+    ):
         assert part in str(caught.value)
 
 
-def test_differences_in_words() -> None:
-    """Two equal sets of columns have nothing to say."""
-    assert describe_difference({"a": "text"}, {"a": "text"}) == ""
-    assert describe_difference({"a": "text", "b": "date"}, {"a": "date"}) == "b is missing; a is date, not text"
+def shape(bench: Any) -> Any:
+    """The shape of test.orders."""
+    with bench.conn, bench.conn.cursor() as cur:
+        return read_shape(cur, Identifier("test", "orders"))
+
+
+MISFITS = {
+    "another key": (lambda d: d["schema"][0]["properties"][3].update(primaryKey=True), r"its primary key is \("),
+    "another way to load": (
+        lambda d: d["schema"][0].update(
+            customProperties=[{"property": "loadMode", "value": "merge"}, {"property": "cursor", "value": "sold_at"}]
+        ),
+        "it is partitioned by sold_at, not None",
+    ),
+    "NULL allowed": (lambda d: d["schema"][0]["properties"][1].pop("required"), "code may not be NULL in the table"),
+}
+
+
+@pytest.mark.parametrize("name", list(MISFITS))
+def test_what_publish_would_stumble_over_is_told_before(bench: Any, build: Any, name: str) -> None:
+    """Key, partitioning and NOT NULL are compared too, and the next step is the plan."""
+    edit, said = MISFITS[name]
+    ensure(bench, build.contract(build.ORDERS))
+    with pytest.raises(SchemaMismatch, match=rf"{said}.*penstock plan test/orders"):
+        ensure(bench, build.contract(build.ORDERS, edit))
+
+
+def test_what_does_not_matter_to_publish_is_no_misfit(bench: Any, build: Any) -> None:
+    """A stricter contract, or another comment, still fits the table."""
+    ensure(bench, build.contract(build.ORDERS))
+    stricter = build.contract(build.ORDERS, lambda d: d["schema"][0]["properties"][2].update(required=True), describe)
+    assert misfits(stricter, shape(bench)) == []
 
 
 def test_statements_can_be_shown(bench: Any, build: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from penstock.core.contract import Rule, Severity
-from penstock.core.contract.rules import parse_rule
+from penstock.core.contract.rules import parse_relationships, parse_rule
 
 NOT_NULL = "expect_column_values_to_not_be_null"
 UNIQUE = "expect_column_values_to_be_unique"
@@ -66,6 +66,35 @@ LIBRARY = [
 ]
 
 
+LIBRARY += [
+    ({"metric": "rowCount", "mustNotBe": 5}, None, "penstock_metric", {"metric": "rowCount", "mustNotBe": 5}),
+    (
+        {"metric": "missingValues", "mustBe": 0, "arguments": {"missingValues": [None, ""]}},
+        "c",
+        "penstock_values_not_missing",
+        {"column": "c", "missing_values": [None, ""]},
+    ),
+    (
+        {"metric": "nullValues", "mustBeLessThan": 1, "unit": "percent"},
+        "c",
+        "penstock_metric",
+        {"metric": "nullValues", "column": "c", "unit": "percent", "mustBeLessThan": 1},
+    ),
+    (
+        {"metric": "invalidValues", "mustBeLessThan": 5, "arguments": {"validValues": ["kg"]}},
+        "c",
+        "penstock_metric",
+        {"metric": "invalidValues", "column": "c", "valid_values": ["kg"], "unit": "rows", "mustBeLessThan": 5},
+    ),
+    (
+        {"metric": "duplicateValues", "mustBeLessOrEqualTo": 2, "arguments": {"properties": ["a", "b"]}},
+        None,
+        "penstock_metric",
+        {"metric": "duplicateValues", "column_list": ["a", "b"], "unit": "rows", "mustBeLessOrEqualTo": 2},
+    ),
+]
+
+
 @pytest.mark.parametrize(("item", "column", "expectation", "kwargs"), LIBRARY)
 def test_library_rules_are_mapped(item: Any, column: str | None, expectation: str, kwargs: Any) -> None:
     """Each supported metric of the standard, with or without `type: library`, is one expectation."""
@@ -78,15 +107,17 @@ def test_library_rules_are_mapped(item: Any, column: str | None, expectation: st
 @pytest.mark.parametrize(
     ("item", "column", "said"),
     [
-        ({"metric": "nullValues", "mustBe": 1}, "c", "supported with `mustBe: 0` only"),
-        ({"metric": "nullValues", "mustBeLessThan": 5, "unit": "percent"}, "c", "`mustBe: 0` only"),
+        ({"metric": "nullValues"}, "c", "needs an operator: one of mustBe, mustNotBe"),
+        ({"metric": "nullValues", "mustBe": 0, "unit": "bytes"}, "c", "unit 'bytes' is not supported"),
+        ({"metric": "rowCount", "mustBe": 0, "unit": "percent"}, "c", "counted in rows, not in percent"),
         ({"metric": "nullValues", "mustBe": 0}, None, "belongs in a property's quality"),
         ({"metric": "duplicateValues", "mustBe": 0}, None, "belongs in a property's quality"),
         ({"metric": "invalidValues", "mustBe": 0}, "c", "needs `arguments`"),
         ({"metric": "rowCount"}, None, "needs an operator"),
-        ({"metric": "missingValues", "mustBe": 0}, "c", "metric 'missingValues' is not supported; known are"),
+        ({"metric": "missingValues", "mustBe": 0}, "c", "missingValues needs `arguments`"),
+        ({"metric": "freshness", "mustBe": 0}, "c", "metric 'freshness' is not supported; known are"),
         ({}, "c", "metric 'None' is not supported"),
-        ({"type": "sql", "query": "SELECT 1"}, None, "type 'sql' is not supported"),
+        ({"type": "sql", "query": "SELECT 1"}, None, "needs an operator"),
         (custom(engine="soda"), "c", "engine 'soda' is not supported"),
         (custom(implementation="x"), "c", "implementation needs `type`"),
         (custom(implementation={"kwargs": {}}), "c", "implementation needs `type`"),
@@ -97,6 +128,39 @@ def test_what_cannot_be_judged_is_refused(item: Any, column: str | None, said: s
     """No item that asks for something is passed over: it is an error that says what is supported."""
     with pytest.raises(ValueError, match=said):
         parse_rule(item, column)
+
+
+def test_a_metric_against_a_threshold_is_named_after_the_metric() -> None:
+    """Metric and column make the name, unless the item has one."""
+    item = {"metric": "nullValues", "mustBeLessThan": 1}
+    found = [parse_rule(item, "c"), parse_rule({**item, "name": "few"}, "c")]
+    assert [rule.id for rule in found if rule] == ["c.nullValues", "few"]
+
+
+def test_sql_is_a_rule_about_the_slice() -> None:
+    """A query of `type: sql` keeps its operators, and its property as the column."""
+    item = {"type": "sql", "query": "SELECT count(*) FROM {object} WHERE {property} > 1", "mustBeLessThan": 5}
+    rule = parse_rule(item, "c")
+    assert rule is not None
+    assert rule.expectation == "penstock_query"
+    assert rule.kwargs == {"query": item["query"], "mustBeLessThan": 5, "column": "c"}
+
+
+def test_relationships_are_rules() -> None:
+    """A foreign key, of one column or of several, to the same domain or another, says where the values stand."""
+    exist = "penstock_values_exist_in"
+    (short,) = parse_relationships({"relationships": [{"to": "customers.id"}]}, "customer_id", "shop")
+    assert short == Rule(
+        "customer_id.in_customers", exist, {"column": "customer_id", "to": "id", "dataset": "shop/customers"}
+    )
+    severity = [{"property": "severity", "value": "warning"}]
+    item = {"from": ["orders.a", "orders.b"], "to": ["crm.keys.x", "crm.keys.y"], "customProperties": severity}
+    (several,) = parse_relationships({"relationships": [item]}, None, "shop")
+    kwargs = {"column_list": ["a", "b"], "to": ["x", "y"], "dataset": "crm/keys"}
+    assert several == Rule("a_b.in_keys", exist, kwargs, Severity.WARNING)
+    for wrong in ({"to": "schema/x/properties/y"}, {"to": ["a.x", "b.y"]}):
+        with pytest.raises(ValueError, match="must be table"):
+            parse_relationships({"relationships": [wrong]}, "c", "shop")
 
 
 def test_prose_is_no_rule() -> None:

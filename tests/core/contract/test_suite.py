@@ -81,3 +81,12 @@ def test_rule_that_great_expectations_does_not_take(expectation: str, kwargs: di
     with pytest.raises(ContractError) as caught:
         compile_expectation(Rule("r", expectation, kwargs))
     assert any(line.startswith(problem) for line in caught.value.problems), caught.value.problems
+
+
+def test_own_types_are_left_out(build: Any) -> None:
+    """What Great Expectations has nothing for is judged, and is no part of its suite."""
+    item = {"metric": "nullValues", "mustBeLessThan": 5}
+    contract = build.contract(build.ORDERS, build.add_quality(item, "amount"))
+    assert "amount.nullValues" in [rule.id for rule in contract.rules]
+    compiled = [expectation.meta[RULE_META] for expectation in compile_suite(contract).expectations]
+    assert compiled == [rule.id for rule in contract.rules if rule.id != "amount.nullValues"]

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+from penstock.core.gate import own
 from penstock.core.gate.covered import COVERED
 from penstock.core.gate.expectations import COMPILERS
 from penstock.project import ROOT
@@ -10,7 +11,8 @@ from penstock.project import ROOT
 
 def test_every_covered_expectation_has_its_sql_and_the_other_way_round() -> None:
     """What the contract check lets through as covered, the plan compiles."""
-    assert COVERED.keys() == COMPILERS.keys()
+    assert COVERED.keys() == COMPILERS.keys() | own.COMPILERS.keys()
+    assert COMPILERS.keys() & own.COMPILERS.keys() == set()
 
 
 def test_contracts_are_read_without_a_database_driver() -> None:

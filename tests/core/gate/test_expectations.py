@@ -12,7 +12,8 @@ from psycopg2.sql import SQL, Identifier
 
 from penstock.core.contract import Rule
 from penstock.core.gate.covered import COVERED
-from penstock.core.gate.expectations import Duplicate, Predicate, TableTest, compile_rule, mostly_of
+from penstock.core.gate.expectations import compile_rule, mostly_of
+from penstock.core.gate.row_tests import Duplicate, Predicate, TableTest
 
 ODD = 'Od"d %s {0} col; --'
 TABLE = Identifier("src", 'Ta"ble %')
@@ -22,7 +23,7 @@ NASTY = ["it's", '"quoted"', "100%", "%s %(x)s", "{} {0}", "back\\slash", "'; DR
 def kwargs_of(expectation: str) -> dict[str, Any]:
     """Sound kwargs for a covered expectation over the text columns ODD and `b` and the number `n`."""
     covered = COVERED[expectation]
-    numeric = any(word in expectation for word in ("mean", "sum", "stdev"))
+    numeric = any(word in expectation for word in ("mean", "sum", "stdev", "z_scores", "outliers", "quantile", "fresh"))
     values: dict[str, Any] = {
         "column": "n" if numeric or ("between" in expectation and "length" not in expectation) else ODD,
         "column_A": ODD,
@@ -36,8 +37,29 @@ def kwargs_of(expectation: str) -> dict[str, Any]:
         "value": 3,
         "sum_total": 3,
         "min_value": 0,
+        "value_pairs_set": [[nasty, "b"] for nasty in NASTY],
+        "threshold": 1,
+        "double_sided": True,
+        "quantile_ranges": {"quantiles": [0.5], "value_ranges": [[0, 1]]},
+        "type_": "O'Type",
+        "type_list": ["O'Type"],
+        "strftime_format": "it's {} 100%% %Y",
+        "other_table_name": "src." + TABLE.strings[1],
+        "unexpected_rows_query": "SELECT * FROM {batch} WHERE b LIKE '100%'",
+        "dataset": "src/" + TABLE.strings[1],
+        "to": "b",
+        "missing_values": NASTY,
+        "within": "1 hour",
+        "metric": "nullValues",
+        "mustBe": 0,
+        "query": "SELECT count(*) FROM {object} WHERE b LIKE '100%'",
     }
-    return {key: values[key] for key in [*covered.needs, *covered.one_of[:1]]}
+    if expectation == "penstock_column_is_fresh":
+        values["column"] = "at"
+    if expectation == "penstock_metric":
+        return {"metric": "missingValues", "column": ODD, "missing_values": NASTY, "mustBe": 0}
+    one_of = covered.one_of[:1] if not expectation.startswith("penstock_query") else ("mustBe",)
+    return {key: values[key] for key in [*covered.needs, *one_of]}
 
 
 @pytest.fixture
@@ -45,9 +67,9 @@ def odd_table(bench: Any) -> Any:
     """A table whose names are as bad as names can be, with a value per row that is as bad as values can be."""
     quoted = '"Ta""ble %%"'
     column = '"' + ODD.replace('"', '""').replace("%", "%%") + '"'
-    bench.run(f"CREATE TABLE src.{quoted} ({column} text, b text, n integer, n2 integer)", ())
+    bench.run(f"CREATE TABLE src.{quoted} ({column} text, b text, n integer, n2 integer, at timestamptz)", ())
     for number, value in enumerate([*NASTY, None]):
-        bench.run(f"INSERT INTO src.{quoted} VALUES (%s, %s, %s, 1)", (value, value, number))
+        bench.run(f"INSERT INTO src.{quoted} VALUES (%s, %s, %s, 1, now())", (value, value, number))
     return bench
 
 
@@ -82,7 +104,7 @@ def test_duplicates_are_all_rows_of_a_group(odd_table: Any) -> None:
     assert odd_table.one(SQL("SELECT {} FROM {} LIMIT 1").format(test.count(TABLE), TABLE)) == 3
 
 
-@pytest.mark.parametrize("extra", [{"row_condition": "n > 1", "condition_parser": "great_expectations"}, {"novel": 1}])
+@pytest.mark.parametrize("extra", [{"windows": []}, {"novel": 1}])
 def test_what_is_not_understood_is_left_to_gx(extra: dict[str, Any]) -> None:
     """A rule with a kwarg that the compiled form would ignore is not compiled."""
     kwargs = {"column": "n", "min_value": 0}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from penstock.core.errors import ContractError, SliceRefused, StageMissing
 from penstock.core.gate.judge import judge, refuse
 from penstock.core.slice import day_slice
+from penstock.project import ROOT
 
 DAY = "2026-01-01"
 NOON = f"{DAY} 12:00+00"
@@ -46,14 +49,14 @@ def test_a_quarantined_row_names_all_rules_it_broke(bench: Any, build: Any) -> N
         "SELECT rules, payload FROM ops.quarantine"
     )}  # fmt: skip
     assert {key: sorted(rules) for key, (rules, _) in found.items()} == {
-        (1, -0.1): ["amount_range", "code_format"],
-        (2, 1000.01): ["amount_range", "code.required"],
-        (3, 5.0): ["primary_key"],
-        (3, None): ["primary_key"],
-        (None, 1.0): ["order_id.required"],
+        ("1", "-0.10"): ["amount_range", "code_format"],
+        ("2", "1000.01"): ["amount_range", "code.required"],
+        ("3", "5.00"): ["primary_key"],
+        ("3", None): ["primary_key"],
+        (None, "1.00"): ["order_id.required"],
     }
     assert bench.one("SELECT payload::text FROM ops.quarantine WHERE payload->>'order_id' = '1'") == (
-        '{"code": "no", "amount": -0.10, "sold_at": "2026-01-01T12:00:00+00:00", "order_id": 1}'
+        '{"code": "no", "amount": "-0.10", "sold_at": "2026-01-01 12:00:00+00", "order_id": "1"}'
     )
     assert (outcome.extracted, outcome.loaded, outcome.quarantined) == (5, 0, 5)
 
@@ -260,9 +263,49 @@ def test_rules_beyond_the_plan_need_a_judge(bench: Any, build: Any) -> None:
     contract = build.contract(
         build.ORDERS,
         build.add_quality(
-            build.expectation("parsed", "expect_column_distinct_values_to_be_in_set", value_set=["A100"]), "code"
+            build.expectation("parsed", "expect_column_kl_divergence_to_be_less_than", threshold=1), "code"
         ),
     )
     stage = bench.extract(contract, DAY, bench.fill("orders", COLUMNS, mixed(3, 0)))
     with pytest.raises(ValueError, match="nobody judges parsed"):
         judge(bench.conn, contract, day_slice(DAY), stage)
+
+
+def test_the_hot_path_imports_no_great_expectations(bench: Any, build: Any) -> None:
+    """A slice whose rules are all compiled is staged, judged and published without anything heavy being imported."""
+    rules = [
+        build.expectation("median", "expect_column_median_to_be_between", min_value=0, column="amount"),
+        build.expectation("far", "expect_column_values_to_not_be_outliers", "info", column="amount"),
+        build.expectation(
+            "some", "unexpected_rows_expectation", unexpected_rows_query="SELECT * FROM {batch} WHERE 1=2"
+        ),
+    ]
+    build.contract(build.ORDERS, *(build.add_quality(rule) for rule in rules))
+    bench.fill("orders", COLUMNS, mixed(3, 1))
+    program = f"""
+import sys, psycopg2
+from pathlib import Path
+from penstock.core.contract import load_contract
+from penstock.core.gate.judge import judge
+from penstock.core.publish import publish
+from penstock.core.slice import day_slice
+from penstock.core.source_table import stage_table
+from penstock.core.stage import open_session, stage_of
+contract, day = load_contract(Path({str(build.folder / "test" / "orders.yaml")!r})), day_slice({DAY!r})
+source, conn = psycopg2.connect({bench.dsn!r}), psycopg2.connect({bench.dsn!r})
+open_session(conn)
+stage = stage_of(contract.dataset, day, "run")
+stage_table(source, conn, contract, day, stage, "src.orders")
+gated = judge(conn, contract, day, stage)
+publish(conn, contract, day, stage)
+heavy = ("great_expectations", "pandas", "pyarrow", "sqlalchemy", "scipy", "numpy", "airflow")
+print(gated.passed, [name for name in heavy if name in sys.modules])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": str(ROOT / "plugins")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("3 []\n", "")

@@ -11,7 +11,6 @@ import pytest
 from psycopg2.sql import SQL, Identifier
 
 from penstock.core.contract import Rule, Severity
-from penstock.core.gate.expectations import TableTest
 from penstock.core.gate.plan import (
     TableRule,
     Verdict,
@@ -22,6 +21,7 @@ from penstock.core.gate.plan import (
     slice_bounds,
     table_verdict,
 )
+from penstock.core.gate.row_tests import TableTest
 from penstock.core.slice import day_slice
 
 DAY = day_slice("2026-01-01")
@@ -39,9 +39,7 @@ def test_rules_are_sorted_by_what_they_are_about(build: Any) -> None:
     contract = build.contract(
         build.ORDERS,
         build.add_quality(build.expectation("some", "expect_table_row_count_to_be_between", min_value=1)),
-        build.add_quality(
-            build.expectation("gx", "expect_column_distinct_values_to_be_in_set", value_set=["A100"]), "code"
-        ),
+        build.add_quality(build.expectation("gx", "expect_column_kl_divergence_to_be_less_than", threshold=1), "code"),
     )
     plan = compile_plan(contract, DAY)
     assert [row.rule.id for row in plan.row_rules] == [

@@ -6,8 +6,8 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
 from penstock.core.contract.model import Column, Contract, LoadMode
+from penstock.core.contract.shape import ColumnShape, TableShape, read_shape
 from penstock.core.errors import SchemaMismatch
-from penstock.core.stage import column_types
 
 
 def table_name(contract: Contract) -> Identifier:
@@ -29,17 +29,19 @@ def _column(column: Column) -> Composed:
     return SQL("{} {}{}").format(Identifier(column.name), SQL(column.type), null)  # type: canonical, contract.types
 
 
+def column_comment(column: Column) -> str | None:
+    """Return the comment that a column carries in the warehouse, or None."""
+    unit = f"Unit: {column.unit}" if column.unit else None
+    return " ".join(filter(None, (column.description, unit))) or None
+
+
 def create_statements(contract: Contract) -> list[Composed]:
     """Return the statements that create the contract's table with its key, partitioning and comments."""
     parts: list[Composable] = [_column(column) for column in contract.columns]
     if has_table_key(contract):
         parts.append(SQL("PRIMARY KEY ({})").format(SQL(", ").join(map(Identifier, contract.key))))
-    partitioned = contract.load_mode is LoadMode.REPLACE_PARTITION and contract.partition_by
-    clause = (
-        SQL(" PARTITION BY RANGE ({})").format(Identifier(contract.partition_by))
-        if partitioned and contract.partition_by
-        else SQL("")
-    )
+    cut_by = partition_column(contract)
+    clause = SQL(" PARTITION BY RANGE ({})").format(Identifier(cut_by)) if cut_by else SQL("")
     name = table_name(contract)
     statements = [
         SQL("CREATE SCHEMA IF NOT EXISTS {}").format(Identifier(contract.domain)),
@@ -48,45 +50,74 @@ def create_statements(contract: Contract) -> list[Composed]:
     if contract.description:
         statements.append(SQL("COMMENT ON TABLE {} IS {}").format(name, Literal(contract.description)))
     statements += [
-        SQL("COMMENT ON COLUMN {}.{} IS {}").format(name, Identifier(column.name), Literal(column.description))
+        SQL("COMMENT ON COLUMN {}.{} IS {}").format(name, Identifier(column.name), Literal(comment))
         for column in contract.columns
-        if column.description
+        if (comment := column_comment(column))
     ]
     return statements
+
+
+def partition_column(contract: Contract) -> str | None:
+    """Return the column by which the contract's table is partitioned, or None where it is one plain table."""
+    return contract.partition_by if contract.load_mode is LoadMode.REPLACE_PARTITION else None
+
+
+def wanted_shape(contract: Contract) -> TableShape:
+    """Return the shape that a contract asks for."""
+    return TableShape(
+        columns={
+            column.name: ColumnShape(column.type, column.required, column_comment(column))
+            for column in contract.columns
+        },
+        key=contract.key if has_table_key(contract) else (),
+        partition_by=partition_column(contract),
+        comment=contract.description or None,
+    )
 
 
 def ensure_table(cur: Cursor, contract: Contract) -> None:
     """Create the contract's table where it is missing; in the caller's transaction.
 
     Raises:
-        SchemaMismatch: The table exists with other columns than the contract's.
+        SchemaMismatch: The table exists and does not fit the contract.
     """
-    present = column_types(cur, table_name(contract))
-    if not present:
+    present = read_shape(cur, table_name(contract))
+    if present is None:
         # Two first slices at once: the second waits here and then finds the table made.
         cur.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"penstock table {contract.dataset}",))
-        present = column_types(cur, table_name(contract))
-    if not present:
+        present = read_shape(cur, table_name(contract))
+    if present is None:
         for statement in create_statements(contract):
             cur.execute(statement)
         return
-    wanted = {column.name: column.type for column in contract.columns}
-    if present != wanted:
+    problems = misfits(contract, present)
+    if problems:
         raise SchemaMismatch(
-            f"The table {contract.domain}.{contract.table} does not have the contract's columns:"
-            f" {describe_difference(wanted, present)}.",
+            f"The table {contract.domain}.{contract.table} does not fit the contract: {'; '.join(problems)}.",
             dataset=contract.dataset,
-            next_step="alter the table to match the contract (or put the contract back) and clear `publish`.",
+            next_step=(
+                f"`penstock plan {contract.dataset}` shows what would change, `penstock apply {contract.dataset}`"
+                " changes it; then clear `publish`."
+            ),
         )
 
 
-def describe_difference(wanted: dict[str, str], present: dict[str, str]) -> str:
-    """Say in words how two sets of columns differ."""
-    parts = [f"{name} is missing" for name in wanted if name not in present]
-    parts += [f"{name} is not in the contract" for name in present if name not in wanted]
-    parts += [
-        f"{name} is {present[name]}, not {wanted[name]}"
-        for name in wanted
-        if name in present and present[name] != wanted[name]
-    ]
-    return "; ".join(parts)
+def misfits(contract: Contract, present: TableShape) -> list[str]:
+    """Say in words what keeps a slice from being published into a table; empty where nothing does.
+
+    Comments are no obstacle, nor is a column that the table allows to be NULL and the contract does not.
+    """
+    wanted = wanted_shape(contract)
+    parts = [f"{name} is missing" for name in wanted.columns if name not in present.columns]
+    parts += [f"{name} is not in the contract" for name in present.columns if name not in wanted.columns]
+    for name, column in wanted.columns.items():
+        found = present.columns.get(name)
+        if found is not None and found.type != column.type:
+            parts.append(f"{name} is {found.type}, not {column.type}")
+        if found is not None and found.not_null and not column.not_null:
+            parts.append(f"{name} may not be NULL in the table")
+    if present.key != wanted.key:
+        parts.append(f"its primary key is ({', '.join(present.key)}), not ({', '.join(wanted.key)})")
+    if present.partition_by != wanted.partition_by:
+        parts.append(f"it is partitioned by {present.partition_by}, not {wanted.partition_by}")
+    return parts

@@ -6,32 +6,33 @@ The file is checked twice: against the published JSON schema of ODCS 3.2 (shippe
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from datetime import timedelta
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from penstock.core.contract import rules as rule_parser
+from penstock.core.contract.columns import NAME, custom_properties, implied_rules, read_column
 from penstock.core.contract.model import Budget, Column, Contract, LoadMode, Rule, SchemaPolicy
-from penstock.core.contract.types import canonical_type, type_of_logical
+from penstock.core.contract.yaml_file import Report, read_yaml, shown_path
 from penstock.core.errors import ContractError
 from penstock.core.gate.check import column_names, problems_of
+from penstock.core.gate.custom import custom_types, folder_beside
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9_]{0,39}")
 _LATER_MODES: Final = ("append", "scd2", "snapshot")
-_LATER_POLICIES: Final = ("evolve", "quarantine")
-_TABLE_PROPERTIES: Final = ("loadMode", "cursor", "partitionBy", "schemaPolicy", "quarantineBudget")
-_LATER_PROPERTIES: Final = ("mask",)
-_UNCHECKED_FIELDS: Final = ("enum", "logicalTypeOptions")
-_RESERVED_RULES: Final = (".cast", ".in_slice")
+_TABLE_PROPERTIES: Final = (
+    *("loadMode", "cursor", "partitionBy", "schemaPolicy", "quarantineBudget", "quarantineRetention"),
+)
+_LONGEST_MESSAGE: Final = 240
+_RESERVED_ENDS: Final = (".cast", ".encoding", ".in_slice")
+_RESERVED_START: Final = "row."
 
 
 @cache
@@ -45,110 +46,6 @@ def _standard() -> Any:
     assert spec.submodule_search_locations  # noqa: S101
     schema = Path(spec.submodule_search_locations[0], "schema.json").read_text(encoding="utf-8")
     return jsonschema_rs.validator_for(json.loads(schema))
-
-
-@dataclass
-class _Report:
-    """Collects problems with the file and the field they are in."""
-
-    file: str
-    document: Any = None
-    problems: list[str] = field(default_factory=list)
-
-    def add(self, path: str, problem: str) -> None:
-        self.problems.append(f"{self.file}: {path or 'the file'}: {problem}")
-
-
-def _dotted(path: list[str | int]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-
-
-def _named(path: list[str | int], document: Any) -> str:
-    """Write a JSON path so that a list item with a name is shown by its name."""
-    shown: list[str | int] = []
-    here = document
-    for part in path:
-        here = here[part]
-        name = here.get("name") if isinstance(part, int) and isinstance(here, Mapping) else None
-        shown.append(f"{shown.pop()}[{name}]" if name and shown else part)
-    return _dotted(shown)
-
-
-def _custom_properties(
-    element: Mapping[str, Any], known: tuple[str, ...], where: str, report: _Report
-) -> dict[str, Any]:
-    """Return an element's custom properties; what is not understood is never passed over in silence."""
-    found: dict[str, Any] = {}
-    for item in element.get("customProperties", ()):
-        name = item["property"]
-        if name in _LATER_PROPERTIES:
-            report.add(f"{where}.customProperties.{name}", "is not built yet; take it out")
-        elif name not in known:
-            report.add(f"{where}.customProperties.{name}", f"is none of {', '.join([*known, *_LATER_PROPERTIES])}")
-        elif name in found:
-            report.add(f"{where}.customProperties.{name}", "stands twice")
-        found[name] = item["value"]
-    return found
-
-
-def _repeated_keys(node: yaml.Node, seen: set[int]) -> Iterator[str]:
-    """Find keys that stand twice in one mapping, of which YAML would drop the first without a word."""
-    if id(node) in seen:  # an alias
-        return
-    seen.add(id(node))
-    if isinstance(node, yaml.MappingNode):
-        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        for key in sorted({key for key in keys if keys.count(key) > 1}):
-            yield f"the key {key!r} stands twice in the mapping that begins in line {node.start_mark.line + 1}"
-        for _, value in node.value:
-            yield from _repeated_keys(value, seen)
-    if isinstance(node, yaml.SequenceNode):
-        for item in node.value:
-            yield from _repeated_keys(item, seen)
-
-
-def _read_yaml(path: Path, report: _Report) -> Any:
-    """Return the document as JSON would carry it: YAML dates become text."""
-    try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)(path.read_text(encoding="utf-8"))
-        node = loader.get_single_node()
-        if node is None:
-            report.add("", "is empty")
-            return None
-        for problem in _repeated_keys(node, set()):
-            report.add("", problem)
-        return json.loads(json.dumps(loader.construct_document(node), default=str))
-    except FileNotFoundError:
-        report.add("", "does not exist")
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        report.add("", f"is not YAML: {' '.join(str(error).split())}")
-    except (TypeError, ValueError, RecursionError) as error:
-        report.add("", f"holds what JSON cannot: {error}")
-    return None
-
-
-def _column(item: Mapping[str, Any], report: _Report) -> Column | None:
-    name = item["name"]
-    where = f"schema.properties[{name}]"
-    if not _NAME.fullmatch(name):
-        report.add(where, f"the name must match {_NAME.pattern}")
-    _custom_properties(item, (), where, report)
-    for unchecked in _UNCHECKED_FIELDS:
-        if item.get(unchecked):
-            report.add(f"{where}.{unchecked}", "is not built yet; state it as a rule in `quality`")
-    try:
-        declared = item.get("physicalType")
-        pg_type = canonical_type(declared) if declared else type_of_logical(item.get("logicalType", "string"))
-    except ValueError as error:
-        report.add(where, str(error))
-        return None
-    return Column(
-        name=name,
-        source_name=item.get("physicalName", name),
-        type=pg_type,
-        required=bool(item.get("required") or item.get("primaryKey")),
-        description=item.get("description"),
-    )
 
 
 def _key(properties: list[Mapping[str, Any]]) -> tuple[str, ...]:
@@ -172,7 +69,7 @@ def _count(value: Any) -> int:
 _BUDGET_PARTS: Final[Mapping[str, Any]] = {"share": _share, "count": _count}
 
 
-def _budget(value: Any, report: _Report) -> Budget:
+def _budget(value: Any, report: Report) -> Budget:
     """Read `quarantineBudget`: `5%`, a count, or a mapping with `share` and `count`."""
     where = "schema.customProperties.quarantineBudget"
     parts = value if isinstance(value, Mapping) else {"count" if isinstance(value, int) else "share": value}
@@ -187,12 +84,23 @@ def _budget(value: Any, report: _Report) -> Budget:
     return budget
 
 
+def _retention(value: Any, report: Report) -> timedelta | None:
+    """Read `quarantineRetention`: whole days, as `90` or `90d`."""
+    if value is None:
+        return None
+    text = str(value).removesuffix("d")
+    if isinstance(value, bool) or not re.fullmatch(r"[1-9]\d{0,4}", text):
+        report.add("schema.customProperties.quarantineRetention", f"{value!r} is not a number of days such as 90d")
+        return None
+    return timedelta(days=int(text))
+
+
 def _choice(
     value: Any,
     choices: type[LoadMode] | type[SchemaPolicy],
     later: tuple[str, ...],
     where: str,
-    report: _Report,
+    report: Report,
 ) -> Any:
     known = [choice.value for choice in choices]
     if value in known:
@@ -204,16 +112,8 @@ def _choice(
     return None
 
 
-def _implied_rules(columns: list[Column], properties: list[Mapping[str, Any]]) -> Iterator[Rule]:
-    for column in columns:
-        if column.required:
-            yield Rule(f"{column.name}.required", "expect_column_values_to_not_be_null", {"column": column.name})
-    for item in properties:
-        if item.get("unique"):
-            yield Rule(f"{item['name']}.unique", "expect_column_values_to_be_unique", {"column": item["name"]})
-
-
-def _stated_rules(table: Mapping[str, Any], report: _Report) -> Iterator[Rule]:
+def _stated_rules(table: Mapping[str, Any], report: Report, places: dict[str, str]) -> Iterator[Rule]:
+    """Yield the rules of all quality items; in `places`, note by a rule's id where it stands (the last one wins)."""
     sources = [(None, table), *((item["name"], item) for item in table["properties"])]
     for column, element in sources:
         for position, item in enumerate(element.get("quality", ())):
@@ -224,7 +124,22 @@ def _stated_rules(table: Mapping[str, Any], report: _Report) -> Iterator[Rule]:
                 report.add(where, str(error))
                 continue
             if rule is not None:
+                places[rule.id] = where
                 yield rule
+
+
+def _relationships(table: Mapping[str, Any], domain: str, report: Report, places: dict[str, str]) -> Iterator[Rule]:
+    """Yield the rules of all relationships, as `_stated_rules` does those of the quality items."""
+    sources = [(None, table), *((item["name"], item) for item in table["properties"])]
+    for column, element in sources:
+        where = f"schema.properties[{column}].relationships" if column else "schema.relationships"
+        try:
+            rules = rule_parser.parse_relationships(element, column, domain)
+        except ValueError as error:
+            report.add(where, str(error))
+            continue
+        places.update((rule.id, where) for rule in rules)
+        yield from rules
 
 
 def _key_rule(key: tuple[str, ...], cursor: str | None) -> Iterator[Rule]:
@@ -237,19 +152,30 @@ def _key_rule(key: tuple[str, ...], cursor: str | None) -> Iterator[Rule]:
             yield Rule("primary_key", "expect_compound_columns_to_be_unique", kwargs)
 
 
-def _check_rules(rules: list[Rule], columns: list[Column], names: set[str], report: _Report) -> None:
+def _check_rules(
+    rules: list[Rule],
+    columns: list[Column],
+    names: set[str],
+    places: Mapping[str, str],
+    report: Report,
+    custom: Collection[str],
+) -> None:
     types = {column.name: column.type for column in columns}
     untyped = names - types.keys()  # reported as such
     seen: set[str] = set()
     for rule in rules:
-        where = f"rule {rule.id}"
+        column = rule.kwargs.get("column")
+        implied = f"schema.properties[{column}]" if isinstance(column, str) else "schema.properties"
+        where = f"{places.get(rule.id, implied)}: rule {rule.id}"
         if rule.id in seen:
             report.add(where, "two rules have this name; give one of them a `name`")
-        if rule.id.endswith(_RESERVED_RULES):
-            report.add(where, f"names that end in {' or '.join(_RESERVED_RULES)} are the gate's own")
+        if rule.id.endswith(_RESERVED_ENDS) or rule.id.startswith(_RESERVED_START):
+            report.add(
+                where, f"names that end in {' or '.join(_RESERVED_ENDS)}, or begin with row., are the gate's own"
+            )
         seen.add(rule.id)
         if untyped.isdisjoint(column_names(rule)):
-            for problem in problems_of(rule, types):
+            for problem in problems_of(rule, types, custom):
                 report.add(where, problem)
 
 
@@ -258,7 +184,7 @@ def _check_load_mode(
     key: tuple[str, ...],
     placed: Mapping[str, str | None],
     columns: list[Column],
-    report: _Report,
+    report: Report,
 ) -> None:
     """Hold key, `cursor` and `partitionBy` (the last two in `placed`) to what the load mode needs."""
     place, by_name = "schema.customProperties", {column.name: column for column in columns}
@@ -282,33 +208,42 @@ def _check_load_mode(
             report.add(f"schema.properties[{name}]", "must be `required: true`: it places or orders the rows")
 
 
-def _check_dataset_name(document: Mapping[str, Any], path: Path, report: _Report) -> str:
+def _check_dataset_name(document: Mapping[str, Any], path: Path, report: Report) -> str:
     table = document["schema"][0]["name"]
     domain = document.get("domain", "")
     for where, name in (("domain", domain), ("schema.name", table)):
-        if not _NAME.fullmatch(name):
-            report.add(where, f"{name!r} must match {_NAME.pattern}")
+        if not NAME.fullmatch(name):
+            report.add(where, f"{name!r} must match {NAME.pattern}")
     if (path.parent.name, path.stem) != (domain, table):
         report.add("schema.name", f"the dataset is {domain}/{table}, so the file must be {domain}/{table}.yaml")
     return f"{domain}/{table}"
 
 
-def _build(document: Mapping[str, Any], path: Path, report: _Report) -> Contract | None:
+def _check_renames(columns: list[Column], names: set[str], report: Report) -> None:
+    olds = [column.renamed_from for column in columns]
+    for column in columns:
+        where = f"schema.properties[{column.name}].customProperties.renamedFrom"
+        if column.renamed_from in names:
+            report.add(where, f"{column.renamed_from!r} is still a column of the contract")
+        elif column.renamed_from is not None and olds.count(column.renamed_from) > 1:
+            report.add(where, f"two columns are said to have been {column.renamed_from!r}")
+
+
+def _build(document: Mapping[str, Any], path: Path, report: Report) -> Contract | None:
     if len(document.get("schema", ())) != 1 or not document["schema"][0].get("properties"):
         report.add("schema", "a contract describes exactly one table with its properties")
         return None
     table = document["schema"][0]
     dataset = _check_dataset_name(document, path, report)
-    custom = _custom_properties(table, _TABLE_PROPERTIES, "schema", report)
-    columns = [column for item in table["properties"] if (column := _column(item, report))]
+    custom = custom_properties(table, _TABLE_PROPERTIES, "schema", report)
+    columns = [column for item in table["properties"] if (column := read_column(item, report))]
     names = {item["name"] for item in table["properties"]}
     if len(names) < len(table["properties"]):
         report.add("schema.properties", "two properties have one name")
+    _check_renames(columns, names, report)
     place = "schema.customProperties"
     mode = _choice(custom.get("loadMode"), LoadMode, _LATER_MODES, f"{place}.loadMode", report)
-    policy = _choice(
-        custom.get("schemaPolicy", "discard"), SchemaPolicy, _LATER_POLICIES, f"{place}.schemaPolicy", report
-    )
+    policy = _choice(custom.get("schemaPolicy", "discard"), SchemaPolicy, (), f"{place}.schemaPolicy", report)
     placed = {name: custom.get(name) for name in ("cursor", "partitionBy")}
     for name, column in placed.items():
         if column is not None and not (isinstance(column, str) and column in names):
@@ -316,12 +251,14 @@ def _build(document: Mapping[str, Any], path: Path, report: _Report) -> Contract
             placed[name] = str(column)
     key, budget = _key(table["properties"]), _budget(custom.get("quarantineBudget", "5%"), report)
     _check_load_mode(mode, key, placed, columns, report)
+    places: dict[str, str] = {}
     rules = [
-        *_implied_rules(columns, table["properties"]),
+        *implied_rules(columns, table["properties"], report),
         *_key_rule(key, placed["cursor"]),
-        *_stated_rules(table, report),
+        *_stated_rules(table, report, places),
+        *_relationships(table, document.get("domain", ""), report, places),
     ]
-    _check_rules(rules, columns, names, report)
+    _check_rules(rules, columns, names, places, report, custom_types(folder_beside(path.resolve().parents[1])))
     if report.problems or mode is None or policy is None:
         return None
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
@@ -339,6 +276,8 @@ def _build(document: Mapping[str, Any], path: Path, report: _Report) -> Contract
         rules=tuple(rules),
         description=table.get("description"),
         owner=_owner(document),
+        quarantine_retention=_retention(custom.get("quarantineRetention"), report),
+        document=document,
     )
 
 
@@ -349,6 +288,37 @@ def _owner(document: Mapping[str, Any]) -> str | None:
     return str(team["name"]) if isinstance(team, Mapping) and team.get("name") else None
 
 
+def _check_standard(document: Any, report: Report) -> list[list[str | int]]:
+    """Hold a document to the standard's JSON schema; return the paths of what breaks it."""
+    paths: list[list[str | int]] = []
+    for error in _standard().iter_errors(document):
+        path = list(error.instance_path)
+        paths.append(path)
+        unexpected = getattr(error.kind, "unexpected", None) or [None]
+        line = report.line_of_path([*path, unexpected[0]] if unexpected[0] else path)
+        report.add(shown_path(path, document), _shortened(error.message), line=line)
+    return paths
+
+
+def _shortened(message: str) -> str:
+    """Leave out the middle of a message that repeats a whole part of the file."""
+    if len(message) <= _LONGEST_MESSAGE:
+        return message
+    return f"{message[: _LONGEST_MESSAGE // 2]} … {message[-_LONGEST_MESSAGE // 2 :]}"
+
+
+def _without_broken_rules(document: Any, broken: list[list[str | int]]) -> Any:
+    """Return a copy whose quality items that break the standard are prose, so that the rest can be checked too."""
+    document = copy.deepcopy(document)
+    for path in broken:
+        if "quality" in path and len(path) > path.index("quality") + 1:
+            items = document
+            for part in path[: path.index("quality") + 1]:
+                items = items[part]
+            items[path[path.index("quality") + 1]] = {"type": "text"}
+    return document
+
+
 def load_contract(path: Path) -> Contract:
     """Read one contract and check it.
 
@@ -356,15 +326,19 @@ def load_contract(path: Path) -> Contract:
         path: `<contracts>/<domain>/<table>.yaml`.
 
     Raises:
-        ContractError: With one line per problem: file, field, what is wrong.
+        ContractError: With one line per problem: file, line, field, what is wrong.
     """
-    report = _Report(file=str(path))
-    document = _read_yaml(path, report)
+    report = read_yaml(path)
     if report.problems:
         raise ContractError(report.problems)
-    for error in _standard().iter_errors(document):
-        report.add(_named(list(error.instance_path), document), error.message)
-    contract = None if report.problems else _build(document, path, report)
+    document = report.document
+    broken = _check_standard(document, report)
+    contract = None
+    try:
+        contract = _build(_without_broken_rules(document, broken) if broken else document, path, report)
+    except (AttributeError, LookupError, TypeError, ValueError):
+        if not broken:
+            raise  # what the standard allows must be read
     if contract is None or report.problems:
         raise ContractError(report.problems)
     return contract

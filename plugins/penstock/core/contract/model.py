@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from enum import StrEnum
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 
 class LoadMode(StrEnum):
@@ -21,6 +22,8 @@ class SchemaPolicy(StrEnum):
 
     DISCARD = "discard"
     FREEZE = "freeze"
+    EVOLVE = "evolve"
+    QUARANTINE = "quarantine"
 
 
 class Severity(StrEnum):
@@ -35,6 +38,21 @@ class Severity(StrEnum):
     INFO = "info"
 
 
+class Mask(StrEnum):
+    """How a column's values are shown wherever people read single rows: quarantine, samples, exports.
+
+    The warehouse table itself is not masked.
+    """
+
+    REDACT = "redact"
+    HASH = "hash"
+    PARTIAL = "partial"
+
+
+SLICE_FIELD: Final = "$slice"
+"""`physicalName` of a column that the source does not send: it holds the slice's day or first instant."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of the warehouse table.
@@ -45,6 +63,11 @@ class Column:
         type: Postgres type as `format_type()` prints it.
         required: Whether NULL breaks the contract.
         description: Text for the column comment, or None.
+        mask: How its values are shown to people, or None where they may be seen.
+        unit: Unit of its numbers, which a text from the source may carry (`12.5 kWh`), or None.
+        timezone: IANA zone in which times without an offset are read, or None where they are refused.
+        format: How the source writes dates and times, in the letters of ODCS (`dd/MM/yyyy`); None is ISO 8601.
+        renamed_from: Name that the column had in the warehouse before, or None; `penstock apply` renames it.
     """
 
     name: str
@@ -52,6 +75,11 @@ class Column:
     type: str
     required: bool = False
     description: str | None = None
+    mask: Mask | None = None
+    unit: str | None = None
+    timezone: str | None = None
+    format: str | None = None
+    renamed_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +144,8 @@ class Contract:
         rules: All rules, those implied by `required` and `unique` first.
         description: What the table holds, or None.
         owner: Who is to be told, or None.
+        quarantine_retention: How long quarantined rows are kept, whole days, or None for ever.
+        document: The file's whole content, as JSON has it.
     """
 
     dataset: str
@@ -131,6 +161,8 @@ class Contract:
     rules: tuple[Rule, ...]
     description: str | None = None
     owner: str | None = None
+    quarantine_retention: timedelta | None = None
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _by_name: Mapping[str, Column] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from penstock.core.errors import ContractError
+from penstock.core.gate.covered import OWN_PREFIX
 
 if TYPE_CHECKING:
     from great_expectations import ExpectationSuite
@@ -48,6 +49,8 @@ def compile_expectation(rule: Rule) -> Expectation:
 def compile_suite(contract: Contract) -> ExpectationSuite:
     """Return a contract's rules, also the implied ones, as one suite named after the dataset.
 
+    Rules of Penstock's own types are left out: Great Expectations has nothing that stands for them.
+
     Raises:
         ContractError: With a line per rule that Great Expectations does not take.
     """
@@ -55,6 +58,8 @@ def compile_suite(contract: Contract) -> ExpectationSuite:
 
     expectations, problems = [], []
     for rule in contract.rules:
+        if rule.expectation.startswith(OWN_PREFIX):
+            continue
         try:
             expectations.append(compile_expectation(rule))
         except ContractError as error:

@@ -1,68 +1,75 @@
 """Cast a stage that came as text, set-wise; what does not cast is moved aside, row by row.
 
-A value casts when `pg_input_is_valid` (Postgres ≥ 16) takes it for the contract's type and nothing of it would be
-lost: a decimal with more digits after the point than the contract keeps does not cast, it is not rounded; nor does a
-time of day in a `date`, or an offset from UTC in a `timestamp`. Words such as `today`, which Postgres would take for
-the present, are no values at all.
+How a text is read as a value, and when it cannot be, is said in `text_values`. A row of which any value cannot be
+read is moved aside with the rule `<column>.cast` for each, and with what the text looked like (`value_class`). Rows
+that the landing could not take as they are (see `stage.LANDING`) are moved aside with them.
 """
 
 from __future__ import annotations
 
-import re
-from typing import Final
+from collections.abc import Mapping, Sequence
 
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
-from psycopg2.sql import SQL, Composed, Identifier, Literal
+from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
 from penstock.core.contract.model import Column, Contract
-from penstock.core.contract.types import numeric_scale
-from penstock.core.stage import REASONS, ROW_NUMBER, Stage
-
-_MOMENT: Final = re.compile(r"(date|time)")
-_NO_MOMENT: Final = r"(now|today|tomorrow|yesterday)|\.[0-9]{6}[0-9]*[1-9]"
-_LOSES: Final = {
-    "date": "CASE WHEN pg_input_is_valid({name}, 'timestamp') THEN {name}::timestamp <> {name}::date ELSE true END",
-    "timestamp without time zone": (
-        "CASE WHEN pg_input_is_valid({name}, 'timestamptz')"
-        " THEN {name}::timestamptz <> {name}::timestamp AT TIME ZONE 'UTC' ELSE true END"
-    ),
-}
+from penstock.core.gate.text_values import fails, value
+from penstock.core.gate.value_class import value_class
+from penstock.core.stage import LANDING, REASONS, ROW_NUMBER, Stage
 
 
-def _loses(column: Column) -> Composed | None:
-    """Return the condition that a text value the type takes would not keep all it says; None if it always would."""
-    name, scale = Identifier(column.name), numeric_scale(column.type)
-    if scale is not None:
-        digits = SQL("coalesce(scale(trim_scale({}::numeric)), 0)").format(name)
-        return SQL("{} > {}").format(digits, Literal(scale))
-    if not _MOMENT.match(column.type) or column.type.endswith("[]"):
-        return None
-    no_moment = SQL("{} ~* {}").format(name, Literal(_NO_MOMENT))
-    if column.type not in _LOSES:
-        return no_moment
-    cut = SQL(_LOSES[column.type]).format(name=name)
-    return SQL("CASE WHEN {} THEN true ELSE {} END").format(no_moment, cut)
+def _rule(column: Column) -> str:
+    return f"{column.name}.cast"
 
 
-def _fails(column: Column) -> Composed:
-    """Return the condition that a text value does not cast to the column's type."""
-    name, type_ = Identifier(column.name), Literal(column.type)
-    invalid = SQL("NOT pg_input_is_valid({}, {})").format(name, type_)
-    loses = _loses(column)
-    if loses is None:
-        return SQL("({} IS NOT NULL AND {})").format(name, invalid)
-    # CASE, for OR may look at its parts in any order, and only what the type takes can be looked at further.
-    return SQL("({} IS NOT NULL AND CASE WHEN {} THEN true ELSE {} END)").format(name, invalid, loses)
-
-
-def _value(column: Column, staged_type: str) -> Composed:
+def _failing(column: Column, *, landing: bool) -> Composed:
+    """Return the rule's name where a value does not cast; what the landing had to escape is not named twice."""
     name = Identifier(column.name)
-    if staged_type == column.type:
-        return SQL("{}").format(name)
-    return SQL("{}::{}").format(name, SQL(column.type))  # canonical, see contract.types
+    condition = SQL("{} IS NOT NULL AND {}").format(name, fails(column, name))
+    if landing:
+        escaped = SQL("coalesce({} -> 'rules', '[]') ? {}").format(
+            Identifier(LANDING), Literal(f"{column.name}.encoding")
+        )
+        condition = SQL("{} AND NOT {}").format(condition, escaped)
+    return SQL("CASE WHEN {} THEN {} END").format(condition, Literal(_rule(column)))
 
 
-def cast_stage(cur: Cursor, stage: Stage, contract: Contract, staged: dict[str, str]) -> int:
+def _reasons(columns: Sequence[Column], *, landing: bool) -> Composed:
+    failing = [_failing(column, landing=landing) for column in columns]
+    own = SQL("array_remove(ARRAY[{}]::text[], NULL)").format(SQL(", ").join(failing))
+    if not landing:
+        return own
+    landed = SQL("ARRAY(SELECT jsonb_array_elements_text({} -> 'rules'))").format(Identifier(LANDING))
+    return SQL("{} || {}").format(landed, own)
+
+
+def _details(columns: Sequence[Column], *, landing: bool) -> Composed:
+    """Return the JSON list that says of each value that does not cast what it looked like."""
+    details = [
+        SQL(
+            "CASE WHEN {rule} = ANY ({reasons}) THEN jsonb_build_object('column', {name}, 'value_class', {class_},"
+            " 'target', {type}) END"
+        ).format(
+            rule=Literal(_rule(column)),
+            reasons=Identifier(REASONS),
+            name=Literal(column.name),
+            class_=value_class(column, Identifier(column.name)),
+            type=Literal(column.type),
+        )
+        for column in columns
+    ]
+    own = SQL("to_jsonb(array_remove(ARRAY[{}]::jsonb[], NULL))").format(SQL(", ").join(details))
+    if not landing:
+        return own
+    return SQL("coalesce({} -> 'details', '[]') || {}").format(Identifier(LANDING), own)
+
+
+def _value(column: Column, staged_type: str) -> Composable:
+    name = Identifier(column.name)
+    return name if staged_type == column.type else value(column, name)
+
+
+def cast_stage(cur: Cursor, stage: Stage, contract: Contract, staged: Mapping[str, str]) -> int:
     """Fill `stage.typed` with the rows that cast and `stage.bad` with those that do not.
 
     Args:
@@ -74,24 +81,22 @@ def cast_stage(cur: Cursor, stage: Stage, contract: Contract, staged: dict[str, 
     Returns:
         The number of rows that do not cast.
     """
-    columns = [contract.column(name) for name in staged if name != ROW_NUMBER]
-    failing = [
-        SQL("CASE WHEN {} THEN {} END").format(_fails(column), Literal(f"{column.name}.cast"))
-        for column in columns
-        if staged[column.name] != column.type
-    ]
+    landing = LANDING in staged
+    columns = [contract.column(name) for name in staged if name not in (ROW_NUMBER, LANDING)]
+    castable = [column for column in columns if staged[column.name] != column.type]
     definitions = [SQL("{} {}").format(Identifier(column.name), SQL(column.type)) for column in columns]
     cur.execute(
         SQL("CREATE TABLE {} ({}, {} bigint)").format(stage.typed, SQL(", ").join(definitions), Identifier(ROW_NUMBER))
     )
     cur.execute(
         SQL(
-            "WITH seen AS MATERIALIZED (SELECT *, array_remove(ARRAY[{failing}]::text[], NULL) AS {reasons}"
-            " FROM {stage}), bad AS (INSERT INTO {bad} SELECT * FROM seen WHERE {reasons} <> '{{}}' RETURNING 1),"
+            "WITH seen AS MATERIALIZED (SELECT *, {why} AS {reasons} FROM {stage}),"
+            " bad AS (INSERT INTO {bad} SELECT *, {details} FROM seen WHERE {reasons} <> '{{}}' RETURNING 1),"
             " good AS (INSERT INTO {typed} SELECT {values}, {number} FROM seen WHERE {reasons} = '{{}}')"
             " SELECT count(*) FROM bad"
         ).format(
-            failing=SQL(", ").join(failing),
+            why=_reasons(castable, landing=landing),
+            details=_details(castable, landing=landing),
             reasons=Identifier(REASONS),
             stage=stage.table,
             bad=stage.bad,

@@ -10,112 +10,43 @@ Source: great-expectations 1.24, `great_expectations/expectations/core` and `…
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
-from penstock.core.gate.covered import COMMON_KWARGS, COVERED
+from penstock.core.gate import own, slice_tests
+from penstock.core.gate.conditions import OPERATORS, Compared, Condition, Nullity, read_condition
+from penstock.core.gate.covered import COMMON_KWARGS, CONDITION_KWARGS, COVERED
+from penstock.core.gate.own import Context
+from penstock.core.gate.row_tests import (
+    ALL_ROWS,
+    TRUE,
+    Duplicate,
+    Predicate,
+    Selected,
+    TableTest,
+    Test,
+    count_where,
+    filled,
+    filled_rows,
+)
+from penstock.core.gate.strftime import read_strftime
 
 if TYPE_CHECKING:  # at run time the contract imports this module, not the other way round
     from penstock.core.contract.model import Rule
 
-
-@dataclass(frozen=True, slots=True)
-class Predicate:
-    """A row-level expectation that looks at one row at a time.
-
-    Attributes:
-        broken: Boolean SQL, true for a row that breaks the expectation; NULL counts as not broken.
-        considered: Aggregate that counts the rows that `mostly` is a share of.
-        counted: Aggregate that counts the broken rows for less than a FILTER would take, or None.
-    """
-
-    broken: Composable
-    considered: Composable
-    counted: Composable | None = None
-
-    def count(self, table: Composable) -> Composable:  # noqa: ARG002 - same shape as Duplicate.count
-        """Return the aggregate that counts the broken rows in a scan of the table."""
-        return self.counted or _count_where(self.broken)
-
-    def breaks(self, table: Composable) -> Composable:  # noqa: ARG002
-        """Return the condition under which a row of the table is broken."""
-        return self.broken
+__all__ = ["COMPILERS", "Context", "compile_rule", "mostly_of"]
 
 
-@dataclass(frozen=True, slots=True)
-class Duplicate:
-    """A row-level expectation that columns are unique together; every row of a group of equals breaks it.
-
-    Attributes:
-        columns: Names; a row with a NULL in any of them is never a duplicate.
-        considered: As in `Predicate`.
-    """
-
-    columns: tuple[str, ...]
-    considered: Composable
-
-    def _names(self) -> Composed:
-        return SQL(", ").join(map(Identifier, self.columns))
-
-    def _complete(self) -> Composed:
-        return SQL(" AND ").join(SQL("{} IS NOT NULL").format(Identifier(name)) for name in self.columns)
-
-    def count(self, table: Composable) -> Composed:
-        """Return the scalar query that counts the rows of all groups with more than one row."""
-        return SQL(
-            "(SELECT coalesce(sum(n), 0)::bigint FROM"
-            " (SELECT count(*) AS n FROM {table} WHERE {complete} GROUP BY {names} HAVING count(*) > 1) AS d)"
-        ).format(table=table, complete=self._complete(), names=self._names())
-
-    def breaks(self, table: Composable) -> Composed:
-        """Return the condition under which a row of the table is broken."""
-        return SQL(
-            "ctid IN (SELECT c FROM (SELECT ctid AS c, count(*) OVER (PARTITION BY {names}) AS n"
-            " FROM {table} WHERE {complete}) AS d WHERE n > 1)"
-        ).format(table=table, complete=self._complete(), names=self._names())
+def _of_column(kwargs: Mapping[str, Any], broken: Composable) -> Predicate:
+    """Return the test of a column's values, of which the NULL ones are not looked at."""
+    return Predicate(broken, filled_rows(kwargs["column"]), considers=filled(kwargs["column"]))
 
 
-RowTest = Predicate | Duplicate
-
-
-@dataclass(frozen=True, slots=True)
-class TableTest:
-    """An expectation about the slice as a whole: one observed value, two bounds.
-
-    Attributes:
-        observed: Function of the table, giving the aggregate or scalar query whose value is judged.
-        low: Smallest value allowed, or None.
-        high: Largest value allowed, or None.
-        strict_low: Whether `low` itself is refused.
-        strict_high: Whether `high` itself is refused.
-    """
-
-    observed: Callable[[Composable], Composable]
-    low: Any = None
-    high: Any = None
-    strict_low: bool = False
-    strict_high: bool = False
-
-
-Test = RowTest | TableTest
-_TRUE: Final = SQL("true")
-_ALL_ROWS: Final = SQL("count(*)")
-
-
-def _count_where(condition: Composable) -> Composable:
-    return _ALL_ROWS if condition is _TRUE else SQL("count(*) FILTER (WHERE {})").format(condition)
-
-
-def filled_rows(column: str) -> Composed:
-    """Return the aggregate that counts the rows in which a column is not NULL, which is quicker than a FILTER."""
-    return SQL("count({})").format(Identifier(column))
-
-
-def _filled(kwargs: Mapping[str, Any]) -> Composed:
-    return filled_rows(kwargs["column"])
+def _of_rows(broken: Composable, considers: Composable) -> Predicate:
+    return Predicate(SQL("({} AND {})").format(broken, considers), count_where(considers), considers=considers)
 
 
 def _column_test(template: str, **values: str) -> Callable[[Mapping[str, Any]], Predicate]:
@@ -124,7 +55,7 @@ def _column_test(template: str, **values: str) -> Callable[[Mapping[str, Any]], 
     def compile_(kwargs: Mapping[str, Any]) -> Predicate:
         literals = {name: Literal(kwargs[key]) for name, key in values.items()}
         broken = SQL(template).format(column=Identifier(kwargs["column"]), **literals)
-        return Predicate(broken, _filled(kwargs))
+        return _of_column(kwargs, broken)
 
     return compile_
 
@@ -146,12 +77,12 @@ def _bounds(value: Composable, kwargs: Mapping[str, Any]) -> Composed:
 
 
 def _between(kwargs: Mapping[str, Any]) -> Predicate:
-    return Predicate(_bounds(Identifier(kwargs["column"]), kwargs), _filled(kwargs))
+    return _of_column(kwargs, _bounds(Identifier(kwargs["column"]), kwargs))
 
 
 def _length_between(kwargs: Mapping[str, Any]) -> Predicate:
     length = SQL("length({})").format(Identifier(kwargs["column"]))
-    return Predicate(_bounds(length, kwargs), _filled(kwargs))
+    return _of_column(kwargs, _bounds(length, kwargs))
 
 
 def _set_test(operator: str) -> Callable[[Mapping[str, Any]], Predicate]:
@@ -160,7 +91,7 @@ def _set_test(operator: str) -> Callable[[Mapping[str, Any]], Predicate]:
     def compile_(kwargs: Mapping[str, Any]) -> Predicate:
         values = SQL(", ").join(Literal(value) for value in kwargs["value_set"] if value is not None)
         broken = SQL("{} {} ({})").format(Identifier(kwargs["column"]), SQL(operator), values)
-        return Predicate(broken, _filled(kwargs))
+        return _of_column(kwargs, broken)
 
     return compile_
 
@@ -181,24 +112,24 @@ def _list_test(operator: str, key: str, *, wanted: bool) -> Callable[[Mapping[st
             for pattern in kwargs[key]
         ]
         if not wanted:
-            return Predicate(_any(matches), _filled(kwargs))
+            return _of_column(kwargs, _any(matches))
         joiner = " AND " if kwargs.get("match_on") == "all" else " OR "
-        return Predicate(SQL("NOT {}").format(_any(matches, joiner)), _filled(kwargs))
+        return _of_column(kwargs, SQL("NOT {}").format(_any(matches, joiner)))
 
     return compile_
 
 
 def _null(kwargs: Mapping[str, Any]) -> Predicate:
-    return Predicate(SQL("{} IS NOT NULL").format(Identifier(kwargs["column"])), _ALL_ROWS, _filled(kwargs))
+    return Predicate(filled(kwargs["column"]), ALL_ROWS, filled_rows(kwargs["column"]))
 
 
 def _required(kwargs: Mapping[str, Any]) -> Predicate:
-    empty = SQL("{} - {}").format(_ALL_ROWS, _filled(kwargs))
-    return Predicate(SQL("{} IS NULL").format(Identifier(kwargs["column"])), _ALL_ROWS, empty)
+    empty = SQL("{} - {}").format(ALL_ROWS, filled_rows(kwargs["column"]))
+    return Predicate(SQL("{} IS NULL").format(Identifier(kwargs["column"])), ALL_ROWS, empty)
 
 
 def _unique(kwargs: Mapping[str, Any]) -> Duplicate:
-    return Duplicate((kwargs["column"],), _filled(kwargs))
+    return Duplicate((kwargs["column"],), filled_rows(kwargs["column"]), filled(kwargs["column"]))
 
 
 def _considered_of(names: list[str], ignore: str) -> Composable:
@@ -210,14 +141,14 @@ def _considered_of(names: list[str], ignore: str) -> Composable:
         "any_value_is_missing": " AND ",
     }.get(ignore)
     if joiner is None:
-        return _TRUE
-    return _any([SQL("{} IS NOT NULL").format(Identifier(name)) for name in names], joiner)
+        return TRUE
+    return _any([filled(name) for name in names], joiner)
 
 
 def _compound_unique(kwargs: Mapping[str, Any]) -> Duplicate:
     names = kwargs["column_list"]
     considered = _considered_of(names, kwargs.get("ignore_row_if", "all_values_are_missing"))
-    return Duplicate(tuple(names), _count_where(considered))
+    return Duplicate(tuple(names), count_where(considered), considered)
 
 
 def _several(template: str) -> Callable[[Mapping[str, Any]], Predicate]:
@@ -227,7 +158,7 @@ def _several(template: str) -> Callable[[Mapping[str, Any]], Predicate]:
         names = [kwargs["column_A"], kwargs["column_B"]]
         considered = _considered_of(names, kwargs.get("ignore_row_if", "both_values_are_missing"))
         broken = SQL(template).format(a=Identifier(names[0]), b=Identifier(names[1]))
-        return Predicate(SQL("({} AND {})").format(broken, considered), _count_where(considered))
+        return _of_rows(broken, considered)
 
     return compile_
 
@@ -241,35 +172,116 @@ def _sum_equal(kwargs: Mapping[str, Any]) -> Predicate:
     names = kwargs["column_list"]
     considered = _considered_of(names, kwargs.get("ignore_row_if", "all_values_are_missing"))
     total = SQL(" + ").join(Identifier(name) for name in names)
-    broken = SQL("({} <> {} AND {})").format(total, Literal(kwargs["sum_total"]), considered)
-    return Predicate(broken, _count_where(considered))
+    return _of_rows(SQL("{} <> {}").format(total, Literal(kwargs["sum_total"])), considered)
 
 
-def _aggregate(template: str) -> Callable[[Mapping[str, Any]], TableTest]:
-    """Make a compiler for an expectation that bounds an aggregate; `template` speaks of `{column}` and `{table}`."""
+def _pair_in_set(kwargs: Mapping[str, Any]) -> Predicate:
+    def is_(name: str, value: Any) -> Composed:
+        if value is None:
+            return SQL("{} IS NULL").format(Identifier(name))
+        return SQL("{} = {}").format(Identifier(name), Literal(value))
 
-    def compile_(kwargs: Mapping[str, Any]) -> TableTest:
-        column: Composable = Identifier(kwargs["column"]) if "column" in kwargs else _TRUE
+    a, b = kwargs["column_A"], kwargs["column_B"]
+    pairs = [SQL("({} AND {})").format(is_(a, x), is_(b, y)) for x, y in kwargs["value_pairs_set"]]
+    considered = _considered_of([a, b], kwargs.get("ignore_row_if", "both_values_are_missing"))
+    return _of_rows(SQL("NOT {}").format(_any(pairs)), considered)
 
-        def observed(table: Composable) -> Composable:
-            return SQL(template).format(column=column, table=table)
 
+def _unique_within_record(kwargs: Mapping[str, Any]) -> Predicate:
+    names = kwargs["column_list"]
+    same = [
+        SQL("({a} = {b} OR ({a} IS NULL AND {b} IS NULL))").format(a=Identifier(a), b=Identifier(b))
+        for position, a in enumerate(names)
+        for b in names[position + 1 :]
+    ]
+    return _of_rows(_any(same), _considered_of(names, kwargs.get("ignore_row_if", "all_values_are_missing")))
+
+
+def _all_equal(kwargs: Mapping[str, Any]) -> Predicate:
+    first, *others = map(Identifier, kwargs["column_list"])
+    differs = [SQL("{} IS DISTINCT FROM {}").format(first, other) for other in others]
+    considered = _considered_of(kwargs["column_list"], kwargs.get("ignore_row_if", "all_values_are_missing"))
+    return _of_rows(_any(differs), considered)
+
+
+def _by_statistics(kwargs: Mapping[str, Any], statistics: str, broken: Composable) -> Selected:
+    """Return the test of values held against statistics of their column, which are computed once.
+
+    Args:
+        kwargs: Name the column.
+        statistics: Select list over `{column}`.
+        broken: Condition over the column, as `value`, and the statistics.
+    """
+    column = Identifier(kwargs["column"])
+
+    def rows(table: Composable) -> Composed:
+        return SQL(
+            "SELECT ctid FROM (SELECT ctid, {column} AS value FROM {table}) AS v,"
+            " (SELECT {statistics} FROM {table}) AS s WHERE {broken}"
+        ).format(column=column, table=table, statistics=SQL(statistics).format(column=column), broken=broken)
+
+    return Selected(rows, filled_rows(kwargs["column"]), filled(kwargs["column"]))
+
+
+def _z_scores(kwargs: Mapping[str, Any]) -> Selected:
+    score, threshold = "(value - mean) / deviation", kwargs["threshold"]
+    if kwargs["double_sided"]:
+        score, threshold = f"abs({score})", abs(threshold)
+    broken = SQL("NOT ({} < {})").format(SQL(score), Literal(threshold))
+    return _by_statistics(
+        kwargs, "avg(1.0 * {column}) AS mean, nullif(nullif(stddev_samp({column}), 0), 'NaN') AS deviation", broken
+    )
+
+
+_FINITE: Final = "{0} > '-Infinity' AND {0} < 'Infinity'"
+
+
+def _no_outliers(kwargs: Mapping[str, Any]) -> Selected:
+    """Compile `…_to_not_be_outliers`; a column without spread, or with an infinite one, has no outliers."""
+    multiplier = Literal(kwargs.get("multiplier", 1.5))
+    if kwargs.get("method", "iqr") == "std":
+        known = " AND ".join(_FINITE.format(name) for name in ("mean", "deviation"))
+        broken = SQL(
+            "CASE WHEN NOT coalesce(" + known + ", false) THEN false"
+            " WHEN {k} * deviation <= 0 THEN value <> mean ELSE abs(value - mean) >= {k} * deviation END"
+        ).format(k=multiplier)
+        float_ = "{column}::float8"
+        return _by_statistics(kwargs, f"avg({float_}) AS mean, stddev_samp({float_}) AS deviation", broken)
+    known = " AND ".join(_FINITE.format(name) for name in ("q[1]", "q[2]"))
+    broken = SQL(
+        "CASE WHEN coalesce(" + known + ", false)"
+        " THEN value < q[1] - {k} * (q[2] - q[1]) OR value > q[2] + {k} * (q[2] - q[1]) ELSE false END"
+    ).format(k=multiplier)
+    quartiles = "percentile_cont(ARRAY[0.25, 0.75]) WITHIN GROUP (ORDER BY {column}::float8) AS q"
+    return _by_statistics(kwargs, quartiles, broken)
+
+
+def _strftime(kwargs: Mapping[str, Any]) -> Predicate:
+    pattern, iso = read_strftime(kwargs["strftime_format"])
+    broken = SQL(
+        "CASE WHEN {c} ~ {pattern} THEN NOT pg_input_is_valid(regexp_replace({c}, {pattern}, {iso}), 'timestamp')"
+        " ELSE true END"
+    ).format(c=Identifier(kwargs["column"]), pattern=Literal(pattern), iso=Literal(iso))
+    return _of_column(kwargs, SQL("({c} IS NOT NULL AND {b})").format(c=Identifier(kwargs["column"]), b=broken))
+
+
+_SELECT_ALL: Final = re.compile(r"\s*SELECT\s+\*\s+FROM\s+\{batch\}\s+(WHERE\s.*)", re.IGNORECASE | re.DOTALL)
+_GROUPS: Final = re.compile(r"\b(UNION|INTERSECT|EXCEPT|GROUP|HAVING|WINDOW)\b", re.IGNORECASE)
+
+
+def _unexpected_rows(kwargs: Mapping[str, Any]) -> Selected | TableTest:
+    query = kwargs["unexpected_rows_query"].rstrip("; \t\r\n\v\f")
+    simple = None if _GROUPS.search(query) else _SELECT_ALL.fullmatch(query)
+    if simple is None:
         return TableTest(
-            observed,
-            kwargs.get("min_value"),
-            kwargs.get("max_value"),
-            bool(kwargs.get("strict_min")),
-            bool(kwargs.get("strict_max")),
+            lambda table: SQL("(SELECT count(*) FROM ({}\n) AS unexpected)").format(own.filled_in(query, batch=table)),
+            0,
+            0,
         )
-
-    return compile_
-
-
-def _row_count_equal(kwargs: Mapping[str, Any]) -> TableTest:
-    return TableTest(lambda _: SQL("count(*)"), kwargs["value"], kwargs["value"])
+    template = f"SELECT ctid FROM {{batch}} {simple[1]}"  # noqa: S608 - the contract's own query
+    return Selected(lambda table: own.filled_in(template, batch=table))
 
 
-_DISTINCT: Final = "(SELECT count(*) FROM (SELECT DISTINCT {column} FROM {table} WHERE {column} IS NOT NULL) AS d)"
 COMPILERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Test]]] = {
     "expect_column_values_to_not_be_null": _required,
     "expect_column_values_to_be_null": _null,
@@ -291,30 +303,50 @@ COMPILERS: Final[Mapping[str, Callable[[Mapping[str, Any]], Test]]] = {
     "expect_column_pair_values_a_to_be_greater_than_b": _pair_greater,
     "expect_column_pair_values_to_be_equal": _several("({a} = {b}) IS NOT TRUE"),
     "expect_multicolumn_sum_to_equal": _sum_equal,
-    "expect_table_row_count_to_equal": _row_count_equal,
-    "expect_table_row_count_to_be_between": _aggregate("count(*)"),
-    "expect_column_min_to_be_between": _aggregate("min({column})"),
-    "expect_column_max_to_be_between": _aggregate("max({column})"),
-    "expect_column_mean_to_be_between": _aggregate("avg(1.0 * {column})"),  # 1.0 * gives the digits that GX gets
-    "expect_column_sum_to_be_between": _aggregate("sum({column})"),
-    "expect_column_stdev_to_be_between": _aggregate("stddev_samp({column})"),
-    "expect_column_unique_value_count_to_be_between": _aggregate(_DISTINCT),
-    "expect_column_proportion_of_unique_values_to_be_between": _aggregate(
-        "coalesce(" + _DISTINCT + "::float8 / nullif(count({column}), 0), 0)"
-    ),
-    "expect_column_proportion_of_non_null_values_to_be_between": _aggregate(
-        "coalesce(count({column})::float8 / nullif(count(*), 0), 0)"
-    ),
+    "expect_column_pair_values_to_be_in_set": _pair_in_set,
+    "expect_select_column_values_to_be_unique_within_record": _unique_within_record,
+    "expect_multicolumn_values_to_be_equal": _all_equal,
+    "expect_column_value_z_scores_to_be_less_than": _z_scores,
+    "expect_column_values_to_not_be_outliers": _no_outliers,
+    "expect_column_values_to_be_json_parseable": _column_test("NOT pg_input_is_valid({column}, 'json')"),
+    "expect_column_values_to_match_strftime_format": _strftime,
+    "unexpected_rows_expectation": _unexpected_rows,
+    **slice_tests.COMPILERS,
 }
-"""The test that each covered type compiles to; the keys are those of `covered.COVERED`."""
+"""The test that each covered type compiles to from its kwargs alone; `own.COMPILERS` are those that need more."""
 
 
-def compile_rule(rule: Rule) -> Test | None:
-    """Return the SQL of a rule, or None where only GX itself can judge it."""
+def _condition(condition: Condition) -> Composable:
+    """Return a condition as SQL; a row for which it is NULL is not one of those under it."""
+    if isinstance(condition, Compared):
+        column, operator = Identifier(condition.column), SQL(OPERATORS[condition.operator])
+        if not isinstance(condition.value, tuple):
+            return SQL("({} {} {})").format(column, operator, Literal(condition.value))
+        if not condition.value:
+            return SQL("true" if condition.operator == "NOT_IN" else "false")
+        return SQL("({} {} ({}))").format(column, operator, SQL(", ").join(map(Literal, condition.value)))
+    if isinstance(condition, Nullity):
+        return SQL("({} IS {})").format(Identifier(condition.column), SQL("NULL" if condition.is_null else "NOT NULL"))
+    return SQL("({})").format(SQL(f" {condition.joiner.upper()} ").join(map(_condition, condition.parts)))
+
+
+def compile_rule(rule: Rule, context: Context | None = None) -> Test | None:
+    """Return the SQL of a rule, or None where only GX itself can judge it.
+
+    Args:
+        rule: A rule without problems, as `check` finds them.
+        context: What is known of the slice; rules about types and freshness need it.
+    """
     covered = COVERED.get(rule.expectation)
-    if covered is None or rule.kwargs.keys() - COMMON_KWARGS - set(covered.needs) - set(covered.takes):
+    known = COMMON_KWARGS | (CONDITION_KWARGS if covered and covered.conditional else frozenset())
+    if covered is None or rule.kwargs.keys() - known - set(covered.needs) - set(covered.takes):
         return None
-    return COMPILERS[rule.expectation](rule.kwargs)
+    if rule.expectation in own.COMPILERS:
+        test = own.COMPILERS[rule.expectation](rule.kwargs, context or Context())
+    else:
+        test = COMPILERS[rule.expectation](rule.kwargs)
+    stated = rule.kwargs.get("row_condition")
+    return test if stated is None else test.among(_condition(read_condition(stated)))
 
 
 def mostly_of(rule: Rule) -> float:

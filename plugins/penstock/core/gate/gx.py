@@ -10,6 +10,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from psycopg2.extensions import parse_dsn
@@ -18,6 +20,8 @@ from psycopg2.sql import Identifier
 from penstock.core.contract.model import Rule, Severity
 from penstock.core.contract.suite import RULE_META, compile_expectation
 from penstock.core.errors import ContractError, PenstockError, SourceUnavailable
+from penstock.core.gate.custom import import_custom
+from penstock.core.gate.expectations import mostly_of
 from penstock.core.gate.plan import Verdict
 
 if TYPE_CHECKING:
@@ -28,6 +32,9 @@ _URL_VARIABLE: Final = "penstock_warehouse_url"
 _DRIVER: Final = re.compile(r"^postgres(ql)?(\+\w+)?://")  # libpq knows no SQLAlchemy drivers
 _COUNTS_ONLY: Final = {"result_format": "BASIC", "partial_unexpected_count": 0}  # no values leave the database
 _LONGEST_OBSERVED: Final = 1000  # characters
+_ROW: Final = "_ctid"
+MOST_ROWS: Final = 100_000
+"""Of a rule that more rows break, Great Expectations is not asked which they are; they would all be in memory."""
 
 
 def _tcp_url(dsn_or_url: str) -> tuple[str, str]:
@@ -60,12 +67,13 @@ def _tcp_url(dsn_or_url: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _open_batch(dsn_or_url: str, table: Identifier) -> Iterator[Batch]:
+def _open_batch(dsn_or_url: str, table: Identifier, *, with_rows: bool) -> Iterator[Batch]:
     """Give a table to Great Expectations; its connections are closed at the end.
 
     Args:
         dsn_or_url: The warehouse.
         table: Schema and name.
+        with_rows: Whether to add the `ctid` of each row as a column.
 
     Raises:
         PenstockError: The connection is through a unix socket.
@@ -91,7 +99,11 @@ def _open_batch(dsn_or_url: str, table: Identifier) -> Iterator[Batch]:
         try:
             source = context.data_sources.add_postgres("warehouse", connection_string=f"${{{_URL_VARIABLE}}}")
             engines.append(source.get_engine())
-            asset = source.add_table_asset(name, table_name=name, schema_name=schema)
+            if with_rows:
+                query = f'SELECT ctid::text AS "{_ROW}", * FROM {_quoted(schema)}.{_quoted(name)}'  # noqa: S608
+                asset = source.add_query_asset(name, query=query)
+            else:
+                asset = source.add_table_asset(name, table_name=name, schema_name=schema)
             batch = asset.add_batch_definition_whole_table("slice").get_batch()
             engines.append(batch.data.execution_engine.engine)
         except Exception as error:
@@ -104,16 +116,19 @@ def _open_batch(dsn_or_url: str, table: Identifier) -> Iterator[Batch]:
             engine.dispose()
 
 
-def judge_with_gx(dsn_or_url: str, table: Identifier, rules: Sequence[Rule]) -> list[Verdict]:
+def judge_with_gx(
+    dsn_or_url: str, table: Identifier, rules: Sequence[Rule], custom: Path | None = None
+) -> list[Verdict]:
     """Judge rules in Great Expectations; bound to its first argument, this is a `gate.judge.Judge`.
 
-    Great Expectations counts rows and does not say which, so the rows that break such a rule are not split off:
-    a critical rule that fails refuses the slice.
+    The rows that break a critical rule about rows are asked for in a second pass, up to `MOST_ROWS`. Where there are
+    more, or where the rule is about the slice, a critical rule that fails refuses the slice.
 
     Args:
         dsn_or_url: The warehouse, over TCP.
         table: Schema and name of a table whose rows are committed.
         rules: The rules.
+        custom: Folder of the project's own expectations, or None.
 
     Returns:
         One verdict per rule, in the order of the rules.
@@ -123,12 +138,37 @@ def judge_with_gx(dsn_or_url: str, table: Identifier, rules: Sequence[Rule]) -> 
         PenstockError: The connection is through a unix socket.
         SourceUnavailable: Great Expectations could not read the table, or the connection was lost.
     """
+    if custom is not None:
+        import_custom(custom)
+    results = _validate(dsn_or_url, table, rules, _COUNTS_ONLY)
+    verdicts = [_verdict_of(rule, results[rule.id]) for rule in rules]
+    wanted = [verdict for verdict in verdicts if _can_be_split(verdict)]
+    if not wanted:
+        return verdicts
+    found = _rows_of(dsn_or_url, table, wanted)
+    return [_with_rows(verdict, found.get(verdict.rule.id, ())) for verdict in verdicts]
+
+
+def _validate(
+    dsn_or_url: str,
+    table: Identifier,
+    rules: Sequence[Rule],
+    result_format: Mapping[str, Any],
+    *,
+    with_rows: bool = False,
+) -> dict[str, ExpectationValidationResult]:
+    """Return Great Expectations' results by rule.
+
+    Raises:
+        ContractError: With a line per rule that Great Expectations cannot judge.
+        SourceUnavailable: The connection was lost.
+    """
     from great_expectations import ExpectationSuite
 
     expectations = [compile_expectation(rule) for rule in rules]
-    with _open_batch(dsn_or_url, table) as batch:
+    with _open_batch(dsn_or_url, table, with_rows=with_rows) as batch:
         suite = ExpectationSuite(name=".".join(table.strings), expectations=expectations)
-        found = batch.validate(suite, result_format=_COUNTS_ONLY)
+        found = batch.validate(suite, result_format=dict(result_format))
     results = {result.expectation_config.meta[RULE_META]: result for result in found.results}
     _, password = _tcp_url(dsn_or_url)
     problems = [
@@ -140,7 +180,33 @@ def judge_with_gx(dsn_or_url: str, table: Identifier, rules: Sequence[Rule]) -> 
         raise SourceUnavailable("; ".join(problems))
     if problems:
         raise ContractError(problems)
-    return [_verdict_of(rule, results[rule.id]) for rule in rules]
+    return results
+
+
+def _can_be_split(verdict: Verdict) -> bool:
+    return verdict.rule.severity is Severity.CRITICAL and 0 < (verdict.unexpected or 0) <= MOST_ROWS
+
+
+def _rows_of(dsn_or_url: str, table: Identifier, verdicts: Sequence[Verdict]) -> dict[str, tuple[str, ...]]:
+    """Return the `ctid` of the rows that break each rule, by the rule's id; of some rules GX says nothing."""
+    listing = {
+        "result_format": "SUMMARY",
+        "partial_unexpected_count": max(verdict.unexpected or 0 for verdict in verdicts),
+        "unexpected_index_column_names": [_ROW],
+    }
+    results = _validate(dsn_or_url, table, [verdict.rule for verdict in verdicts], listing, with_rows=True)
+    return {
+        id_: tuple(item[_ROW] for item in result.result.get("partial_unexpected_index_list") or ())
+        for id_, result in results.items()
+    }
+
+
+def _with_rows(verdict: Verdict, rows: tuple[str, ...]) -> Verdict:
+    """Return the verdict of a rule whose broken rows can be set aside; all of them, or the rule refuses the slice."""
+    if len(set(rows)) != verdict.unexpected or not rows:
+        return verdict
+    refuses = verdict.refuses and mostly_of(verdict.rule) < 1
+    return replace(verdict, rows=tuple(dict.fromkeys(rows)), refuses=refuses)
 
 
 def _verdict_of(rule: Rule, result: ExpectationValidationResult) -> Verdict:
@@ -161,8 +227,17 @@ def _verdict_of(rule: Rule, result: ExpectationValidationResult) -> Verdict:
 def _observed(counts: Mapping[str, Any]) -> str | None:
     value = counts.get("observed_value")
     if value is None:
-        return None
-    text = json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, dict | list) else str(value)
+        kinds = ("unexpected", "missing")  # of a set of values GX counts those that should not be, or are not, there
+        counted = [f"{counts[f'{kind}_count']} {kind}" for kind in kinds if f"{kind}_count" in counts]
+        return ", ".join(counted) or None
+    if isinstance(value, dict) and "quantiles" in value:
+        value = value["values"]
+    if isinstance(value, list):
+        if all(item is None for item in value):
+            return None
+        text = ", ".join(map(str, value))
+    else:
+        text = json.dumps(value, default=str, ensure_ascii=False) if isinstance(value, dict) else str(value)
     return text[:_LONGEST_OBSERVED]
 
 
@@ -176,6 +251,10 @@ def _exception_of(result: ExpectationValidationResult) -> str | None:
         if item.get("raised_exception"):
             return " ".join(str(item.get("exception_message")).split())
     return None
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _without(password: str, text: str) -> str:

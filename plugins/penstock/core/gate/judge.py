@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
-from psycopg2.extras import execute_values
+from psycopg2.extras import Json, execute_values
 from psycopg2.sql import SQL, Composable, Identifier
 
 from penstock.core.contract.model import Contract, LoadMode, Rule
+from penstock.core.drift import as_staged
 from penstock.core.errors import ContractError, SliceRefused
 from penstock.core.gate.cast import cast_stage
+from penstock.core.gate.part import part_of
 from penstock.core.gate.plan import GatePlan, RowRule, Verdict, any_broken, compile_plan, reasons
+from penstock.core.gate.samples import samples_of
 from penstock.core.key_index import drop_key_index, prove_key
-from penstock.core.ledger import Outcome, lock_slice, record_attempt
+from penstock.core.ledger import Attempt, Outcome, lock_slice, record_attempt
 from penstock.core.slice import Slice
-from penstock.core.stage import REASONS, ROW_NUMBER, Stage, Staged, column_types, need_stage, stage_missing
+from penstock.core.stage import (
+    DETAILS,
+    LANDING,
+    REASONS,
+    ROW_NUMBER,
+    Stage,
+    Staged,
+    column_types,
+    need_stage,
+    stage_missing,
+)
 
 Judge = Callable[[Identifier, Sequence[Rule]], list[Verdict]]
 """Judges rules that the plan does not cover over a table that other sessions can see."""
@@ -46,6 +59,17 @@ class Gated:
         return self.extracted - self.quarantined
 
 
+@dataclass(frozen=True, slots=True)
+class Joining:
+    """The staged rows join a slice that is published already, as those of a re-drive do.
+
+    Attributes:
+        published: The slice's published rows; None where they cannot be told from those of other slices.
+    """
+
+    published: Identifier | None
+
+
 def candidate_of(stage: Stage, staged_columns: dict[str, str]) -> Identifier:
     """Return the table whose rows are judged and published: the cast one where a cast was needed."""
     return stage.typed if ROW_NUMBER in staged_columns else stage.table
@@ -65,7 +89,9 @@ def _prepare(cur: Cursor, stage: Stage, contract: Contract, columns: dict[str, s
         cur.execute(SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(stage.table, names, names, stage.bad))
         cur.execute(SQL("DROP TABLE {}").format(stage.bad))
     cur.execute(
-        SQL("CREATE TABLE {} (LIKE {}, {} text[] NOT NULL)").format(stage.bad, stage.table, Identifier(REASONS))
+        SQL("CREATE TABLE {} (LIKE {}, {} text[] NOT NULL, {} jsonb)").format(
+            stage.bad, stage.table, Identifier(REASONS), Identifier(DETAILS)
+        )
     )
     return cast_stage(cur, stage, contract, columns) if ROW_NUMBER in columns else 0
 
@@ -103,7 +129,7 @@ def _unjudgeable(cur: Cursor, plan: GatePlan, table: Identifier, dataset: str) -
     return problems
 
 
-def _split(cur: Cursor, stage: Stage, table: Identifier, rules: list[RowRule], columns: dict[str, str]) -> int:
+def split_rows(cur: Cursor, stage: Stage, table: Identifier, rules: list[RowRule], columns: dict[str, str]) -> int:
     """Move the rows that break any of the rules to `stage.bad`, each with the names of all it broke."""
     if not rules:
         return 0
@@ -139,6 +165,26 @@ def _split(cur: Cursor, stage: Stage, table: Identifier, rules: list[RowRule], c
     return cur.rowcount
 
 
+def _uncast_verdicts(cur: Cursor, stage: Stage, staged: Staged) -> list[Verdict]:
+    """Return a verdict for each of the gate's own rules that rows broke before they could be judged."""
+    cur.execute(
+        SQL("SELECT rule, count(*) FROM {}, unnest({}) AS rule GROUP BY rule ORDER BY rule").format(
+            stage.bad, Identifier(REASONS)
+        )
+    )
+    considered = staged.extracted - staged.filtered
+    return [
+        Verdict(Rule(name, "penstock_row_can_be_read", {}), False, considered=considered, unexpected=count)
+        for name, count in cur.fetchall()
+    ]
+
+
+def _unsplit(gated: Gated, plan: GatePlan) -> list[str]:
+    """Name the critical rules whose broken rows nobody could tell apart."""
+    ids = {rule.id for rule in plan.gx_rules}
+    return [f"{verdict} (critical)" for verdict in gated.verdicts if verdict.refuses and verdict.rule.id in ids]
+
+
 def _refusals(contract: Contract, gated: Gated) -> list[str]:
     found = [f"{verdict} (critical)" for verdict in gated.verdicts if verdict.refuses]
     if not contract.budget.allows(gated.quarantined, gated.extracted):
@@ -153,9 +199,9 @@ def _refusals(contract: Contract, gated: Gated) -> list[str]:
 def _check_columns(columns: dict[str, str], contract: Contract, stage: Stage) -> None:
     """Hold the stage to the contract it is judged by, which may have changed since the extract."""
     castable = ("text",) if ROW_NUMBER in columns else ()
-    fits = [name for name in columns if name != ROW_NUMBER] == [column.name for column in contract.columns] and all(
-        columns[column.name] in (column.type, *castable) for column in contract.columns
-    )
+    fits = [name for name in columns if name not in (ROW_NUMBER, LANDING)] == [
+        column.name for column in contract.columns
+    ] and all(columns[column.name] in (column.type, *castable) for column in contract.columns)
     if not fits:
         problem = "The rows were staged for other columns than the contract's: it has changed since the extract."
         raise stage_missing(stage, problem, "extract")
@@ -167,19 +213,28 @@ def _check_still_whole(staged: Staged, seen: int, stage: Stage) -> None:
         raise stage_missing(stage, f"The stage holds {seen:,} rows where the extract counted {counted:,}.", "extract")
 
 
-def _record(cur: Cursor, stage: Stage, contract: Contract, staged: Staged, gated: Gated, dag_id: str | None) -> None:
+def _record_verdicts(
+    cur: Cursor, stage: Stage, contract: Contract, gated: Gated, samples: Mapping[str, list[dict[str, str | None]]]
+) -> None:
     cur.execute("DELETE FROM ops.rule_result WHERE (dataset, slice_key, run_id) = (%s, %s, %s)",
                 (stage.dataset, stage.slice_key, stage.run_id))  # fmt: skip
     execute_values(
         cur,
-        "INSERT INTO ops.rule_result (dataset, slice_key, run_id, rule, expectation, severity, success,"
-        " considered, unexpected, observed) VALUES %s",
+        "INSERT INTO ops.rule_result (dataset, slice_key, run_id, contract_version, contract_hash, judged, rule,"
+        " expectation, kwargs, severity, success, considered, unexpected, observed, samples) VALUES %s",
         [
-            (stage.dataset, stage.slice_key, stage.run_id, v.rule.id, v.rule.expectation, v.rule.severity.value,
-             v.success, v.considered, v.unexpected, v.observed)
+            (stage.dataset, stage.slice_key, stage.run_id, contract.version, contract.hash, gated.extracted, v.rule.id,
+             v.rule.expectation, Json(dict(v.rule.kwargs)), v.rule.severity.value, v.success, v.considered,
+             v.unexpected, v.observed, Json(samples.get(v.rule.id, [])))
             for v in gated.verdicts
         ],
     )  # fmt: skip
+
+
+def _close(
+    cur: Cursor, stage: Stage, contract: Contract, staged: Staged, gated: Gated, dag_id: str | None
+) -> Attempt | None:
+    """Note the outcome with the stage; return the ledger's row of a refused slice."""
     cur.execute(
         "UPDATE ops.stage SET state = %s, quarantined = %s, contract_hash = %s,"
         " validate_seconds = extract(epoch FROM clock_timestamp() - now()) WHERE name = %s"
@@ -187,18 +242,23 @@ def _record(cur: Cursor, stage: Stage, contract: Contract, staged: Staged, gated
         ("refused" if gated.refusals else "passed", gated.quarantined, contract.hash, stage.name),
     )
     row = cur.fetchone()
-    if gated.refusals and row:
-        outcome = Outcome(
-            extracted=staged.extracted,
-            loaded=0,
-            quarantined=gated.quarantined,
-            deduplicated=0,
-            filtered=staged.filtered,
-            withheld=gated.passed,
-        )
-        times = (staged.extract_seconds, row[0], 0.0)
-        detail = {**staged.detail, "refusals": gated.refusals}
-        record_attempt(cur, stage, contract, outcome, status="refused", dag_id=dag_id, seconds=times, detail=detail)
+    if not gated.refusals or row is None:
+        return None
+    outcome = Outcome(
+        extracted=staged.extracted,
+        loaded=0,
+        quarantined=gated.quarantined,
+        deduplicated=0,
+        filtered=staged.filtered,
+        withheld=gated.passed,
+    )
+    return Attempt(
+        outcome,
+        status="refused",
+        dag_id=dag_id,
+        seconds=(staged.extract_seconds, row[0], 0.0),
+        detail={**staged.detail, "refusals": gated.refusals},
+    )
 
 
 def judge(
@@ -209,6 +269,7 @@ def judge(
     *,
     dag_id: str | None = None,
     beyond_plan: Judge | None = None,
+    joining: Joining | None = None,
 ) -> Gated:
     """Judge a staged slice and split its rows; commits.
 
@@ -221,6 +282,7 @@ def judge(
         stage: The run's stage.
         dag_id: For the ledger row of a refused slice.
         beyond_plan: Judges the rules that the plan does not cover; needed only where there are such rules.
+        joining: The published rows that the staged ones join, which are then only a part of the slice.
 
     Raises:
         StageMissing: Nothing is staged for this run, or not what the extract recorded or the contract asks for.
@@ -232,22 +294,30 @@ def judge(
         raise ValueError(f"nobody judges {', '.join(rule.id for rule in plan.gx_rules)}: pass `beyond_plan`")
     with conn, conn.cursor() as cur:
         staged = need_stage(cur, stage)
+        contract = as_staged(cur, contract, stage, staged)
         columns = column_types(cur, stage.table)
         _check_columns(columns, contract, stage)
         table = candidate_of(stage, columns)
         uncast = _prepare(cur, stage, contract, columns)
+        uncast_verdicts = _uncast_verdicts(cur, stage, staged) if uncast else []
+    if joining:
+        plan = part_of(plan, table, joining.published)
     beyond = beyond_plan(table, plan.gx_rules) if plan.gx_rules and beyond_plan else []
     with conn, conn.cursor() as cur:
         lock_slice(cur, stage)  # before the stage's record, in the order in which publish takes them
         need_stage(cur, stage)
-        plan = _with_key_proved(cur, plan, contract, table)
+        plan = plan if joining else _with_key_proved(cur, plan, contract, table)
         seen, verdicts = _scan(cur, plan, table, contract.dataset)
         _check_still_whole(staged, seen + uncast, stage)
-        verdicts += beyond
-        moved = _split(cur, stage, table, plan.quarantining(verdicts), columns)
+        verdicts += uncast_verdicts + beyond
+        plan = plan.with_rows_of(beyond)
+        moved = split_rows(cur, stage, table, plan.quarantining(verdicts), columns)
         gated = Gated(verdicts, staged.extracted - staged.filtered, uncast + moved, [])
-        gated.refusals.extend(_refusals(contract, gated))
-        _record(cur, stage, contract, staged, gated, dag_id)
+        gated.refusals.extend(_unsplit(gated, plan) if joining else _refusals(contract, gated))
+        _record_verdicts(cur, stage, contract, gated, samples_of(cur, plan, stage, table, contract, verdicts))
+        attempt = _close(cur, stage, contract, staged, gated, dag_id)
+        if attempt and not joining:
+            record_attempt(cur, stage, contract, attempt)
     return gated
 
 

@@ -7,7 +7,7 @@ it is compiled where it is needed and kept nowhere.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
@@ -15,15 +15,8 @@ from typing import Any, Final
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
 from penstock.core.contract.model import Contract, Rule, Severity
-from penstock.core.gate.expectations import (
-    Duplicate,
-    Predicate,
-    RowTest,
-    TableTest,
-    compile_rule,
-    filled_rows,
-    mostly_of,
-)
+from penstock.core.gate.expectations import Context, compile_rule, mostly_of
+from penstock.core.gate.row_tests import Duplicate, Predicate, RowTest, TableTest, filled_rows
 from penstock.core.slice import Slice
 
 _DAY_LENGTH: Final = len("2010-09-20")
@@ -56,6 +49,7 @@ class Verdict:
         unexpected: Rows that break the rule; None for a rule about the whole slice.
         observed: The observed value, as text; None for a row-level rule.
         refuses: Whether this verdict alone refuses the slice.
+        rows: The `ctid` of each row that breaks the rule, where it was not the plan that found them.
     """
 
     rule: Rule
@@ -64,6 +58,7 @@ class Verdict:
     unexpected: int | None = None
     observed: str | None = None
     refuses: bool = False
+    rows: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     def __str__(self) -> str:
         if self.unexpected is not None:
@@ -84,11 +79,16 @@ class GatePlan:
 
         The row is: number of rows; unexpected and considered per row rule; observed value per table rule.
         """
-        parts: list[Composable] = [SQL("count(*)")]
+        parts = SQL(", ").join(part for _, part in self.scan_parts(table))
+        return SQL("SELECT {} FROM {}").format(parts, table)
+
+    def scan_parts(self, table: Composable) -> list[tuple[str, Composable]]:
+        """Return the select list of `scan`, each part with what it stands for."""
+        parts: list[tuple[str, Composable]] = [("all rows", SQL("count(*)"))]
         for row in self.row_rules:
-            parts += [row.test.count(table), row.test.considered]
-        parts += [rule.test.observed(table) for rule in self.table_rules]
-        return SQL("SELECT {} FROM {}").format(SQL(", ").join(parts), table)
+            parts.append((f"{row.rule.id}: rows that break it", row.test.count(table)))
+            parts.append((f"{row.rule.id}: rows that count", row.test.considered))
+        return parts + [(f"{found.rule.id}: observed", found.test.observed(table)) for found in self.table_rules]
 
     def read_scan(self, row: tuple[Any, ...]) -> list[Verdict]:
         """Turn the row that `scan` gives into verdicts, row rules first."""
@@ -113,10 +113,23 @@ class GatePlan:
         ]
         return replace(self, row_rules=tuple(rules))
 
+    def with_rows_of(self, verdicts: Sequence[Verdict]) -> GatePlan:
+        """Return the plan for the split: with the rules of which somebody else found the rows that break them."""
+        listed = [
+            RowRule(verdict.rule, Predicate(_among(verdict.rows), SQL("count(*)")))
+            for verdict in verdicts
+            if verdict.rows
+        ]
+        return replace(self, row_rules=(*self.row_rules, *listed))
+
     def quarantining(self, verdicts: list[Verdict]) -> list[RowRule]:
         """Return the row rules that rows must leave for: critical ones, and broken by at least one row."""
         broken = {verdict.rule.id for verdict in verdicts if verdict.unexpected}
         return [row for row in self.row_rules if _quarantines(row.rule) and row.rule.id in broken]
+
+
+def _among(rows: tuple[str, ...]) -> Composed:
+    return SQL("ctid = ANY ({}::tid[])").format(Literal(list(rows)))
 
 
 def _is_unique(test: RowTest, columns: Sequence[str]) -> bool:
@@ -142,10 +155,12 @@ def row_verdict(rule: Rule, unexpected: int, considered: int) -> Verdict:
 def table_verdict(rule: TableRule, observed: Any) -> Verdict:
     """Judge a rule about the whole slice; without an observed value (no rows, or NaN) it is broken, as GX says."""
     test = rule.test
+    if observed is not None and test.value_of:
+        observed = test.value_of(observed)
     if observed is not None and observed != observed:  # noqa: PLR0124 - NaN, of float or Decimal
         observed = None
-    success = observed is not None and _within(observed, test)
-    text = None if observed is None else str(observed)
+    success = observed is not None and (test.holds(observed) if test.holds else _within(observed, test))
+    text = None if observed is None else test.shown(observed)
     return Verdict(rule.rule, success, observed=text, refuses=not success and _quarantines(rule.rule))
 
 
@@ -179,8 +194,9 @@ def _within(observed: Any, test: TableTest) -> bool:
 def compile_plan(contract: Contract, slice_: Slice) -> GatePlan:
     """Compile a contract's rules, with the rule that a row belongs to the slice it came in."""
     row_rules, table_rules, gx_rules = [], [], []
+    context = Context({column.name: column.type for column in contract.columns}, slice_.end)
     for rule in contract.rules:
-        test = compile_rule(rule)
+        test = compile_rule(rule, context)
         if test is None:
             gx_rules.append(rule)
         elif isinstance(test, TableTest):

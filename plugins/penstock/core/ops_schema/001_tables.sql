@@ -1,4 +1,4 @@
--- The platform's own tables. Applied once per version, in one transaction, by penstock.core.ops.
+-- The platform's own tables. The files of this folder are applied in order, each once, by penstock.core.ops.
 CREATE SCHEMA IF NOT EXISTS ops;
 CREATE SCHEMA IF NOT EXISTS staging;
 

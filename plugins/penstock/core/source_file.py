@@ -1,0 +1,192 @@
+"""Stage a slice from a file that was landed in the lake: CSV, JSON Lines or JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import psycopg2
+from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
+
+from penstock.core.contract.model import SLICE_FIELD, Contract, SchemaPolicy
+from penstock.core.drift import Drift, Extracted, decide, with_evolved
+from penstock.core.errors import SourceError
+from penstock.core.json_array import items
+from penstock.core.lake import LakePath, read_file, text_of
+from penstock.core.landing import Aside, Stream, escaped
+from penstock.core.slice import Slice
+from penstock.core.stage import Stage, copy_into, create_stage, default_to_slice, record_stage
+from penstock.core.text_lines import CsvFormat, Target, csv_rows, fields_of, json_records, json_rows, open_csv
+
+FileKind = Literal["csv", "jsonl", "json"]
+KINDS: Final[Mapping[str, FileKind]] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+}
+"""The kind of a file by the end of its name."""
+
+MAX_JSON_BYTES: Final = 1 << 28
+"""The largest JSON document of which a contract is drafted: that reads it as a whole. Slices have no such limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """How a file is to be read.
+
+    Attributes:
+        kind: `csv` with a header, `jsonl` (an object in each line), or `json` (an array of objects).
+        csv: How a CSV is written.
+        records: For `json`: the way to the array through the names of objects, `data.items`; empty for the document.
+    """
+
+    kind: FileKind
+    csv: CsvFormat = field(default_factory=CsvFormat)
+    records: str = ""
+
+
+def file_kind(path: str) -> FileKind:
+    """Return the kind of a file by its name.
+
+    Raises:
+        ValueError: The name does not tell.
+    """
+    name = path.rsplit("/", 1)[-1].partition("?")[0].lower()
+    for end, kind in KINDS.items():
+        if name.endswith(end):
+            return kind
+    raise ValueError(f"{path!r} ends in none of {', '.join(KINDS)}: say `format`")
+
+
+def document_records(blocks: Iterable[bytes], path: str) -> Iterator[tuple[bytes, Any]]:
+    """Yield the records of a JSON document, each without a line of its own; None for what is no object, with its text.
+
+    Raises:
+        SourceError: It is not JSON, or has no array where it is looked for.
+    """
+    for item in items(blocks, path):
+        if isinstance(item, dict):
+            yield b"", item
+        else:
+            yield (text_of(item) or "null").encode("utf-8", "surrogatepass"), None
+
+
+def _target(contract: Contract, drift: Drift, sent: Iterable[str] | None) -> Target:
+    """Return where the fields go; `sent` are those of a header, in their order, and None where it is not known yet."""
+    columns = [column for column in drift.extend(contract).columns if column.source_name != SLICE_FIELD]
+    if sent is not None:
+        order = {name: position for position, name in enumerate(sent)}
+        columns = sorted(
+            (column for column in columns if column.source_name in order), key=lambda c: order[c.source_name]
+        )
+    names = tuple(column.name for column in columns)
+    fields = tuple(column.source_name for column in columns)
+    return Target(names, fields, frozenset(drift.watched), Aside(names))
+
+
+def _new_stage(cur: Cursor, contract: Contract, slice_: Slice, stage: Stage) -> None:
+    types = [(c.name, c.type if c.source_name == SLICE_FIELD else "text") for c in contract.columns]
+    create_stage(cur, stage, types, contract)
+    default_to_slice(cur, stage, contract, slice_)
+
+
+def _copy(cur: Cursor, stage: Stage, target: Target, pieces: Iterator[bytes], delimiter: str) -> int:
+    """Copy the rows, then those that went aside; return the number of both.
+
+    Raises:
+        SourceError: Postgres counted other rows than were read: nothing is staged.
+    """
+    statement = copy_into(stage, target.columns, binary=False, delimiter=delimiter)
+    stream = Stream(pieces)
+    try:
+        cur.copy_expert(statement, stream)
+    except psycopg2.Error:
+        if stream.error is not None:  # the driver has only its words
+            raise stream.error from None
+        raise
+    if cur.rowcount != target.rows:
+        raise SourceError(f"{target.rows:,} rows were read and {cur.rowcount:,} staged.")
+    target.aside.copy(cur, stage)
+    return target.rows + target.aside.rows
+
+
+def _stage_csv(
+    cur: Cursor, contract: Contract, slice_: Slice, stage: Stage, folder: LakePath, form: CsvFormat
+) -> tuple[Extracted, dict[str, Any]]:
+    file = open_csv(read_file(folder), form)
+    drift = decide(contract, dict.fromkeys(file.header), stage)
+    contract = drift.extend(contract)
+    target = _target(contract, Drift(watched=drift.watched), file.header)
+    _new_stage(cur, contract, slice_, stage)
+    try:
+        rows = _copy(cur, stage, target, csv_rows(file, target), form.delimiter)
+    finally:
+        target.aside.close()
+    default_to_slice(cur, stage, contract, None)
+    return Extracted(rows, drift), {"blank_lines": target.blank} if target.blank else {}
+
+
+def _stage_json(
+    cur: Cursor, contract: Contract, slice_: Slice, stage: Stage, folder: LakePath, form: FileFormat
+) -> tuple[Extracted, dict[str, Any]]:
+    def records() -> Iterable[tuple[bytes, Any]]:
+        blocks = read_file(folder)
+        return document_records(blocks, form.records) if form.kind == "json" else json_records(blocks)
+
+    policy = contract.schema_policy
+    drift = Drift()
+    if policy in (SchemaPolicy.EVOLVE, SchemaPolicy.QUARANTINE):  # what is unknown must be known before the rows
+        fields = fields_of(records())
+        drift = decide(contract, dict.fromkeys(fields), stage) if fields else drift
+    contract = drift.extend(contract)
+    target = _target(contract, Drift(watched=drift.watched), None)
+    _new_stage(cur, contract, slice_, stage)
+    try:
+        rows = _copy(cur, stage, target, json_rows(records(), target), ",")
+    finally:
+        target.aside.close()
+    default_to_slice(cur, stage, contract, None)
+    if policy in (SchemaPolicy.DISCARD, SchemaPolicy.FREEZE) and target.seen:
+        drift = decide(contract, dict.fromkeys(map(escaped, target.seen)), stage)
+    return Extracted(rows, drift), {}
+
+
+def stage_file(
+    warehouse: Connection,
+    contract: Contract,
+    slice_: Slice,
+    stage: Stage,
+    folder: LakePath,
+    form: FileFormat,
+    detail: Mapping[str, Any],
+) -> Extracted:
+    """Stage all rows of a landed file as text; commits.
+
+    Args:
+        warehouse: Connection to the warehouse.
+        contract: The contract.
+        slice_: The slice.
+        stage: The run's stage; what an earlier attempt left in it is replaced.
+        folder: The attempt's folder in the lake, with `raw` and its manifest.
+        form: How the file is to be read.
+        detail: What to keep with the stage and in the ledger.
+
+    Raises:
+        SourceError: The file is not what was landed, has no header, or is no array of JSON.
+        SchemaMismatch: Its fields do not fit the contract.
+    """
+    with warehouse, warehouse.cursor() as cur:
+        contract = with_evolved(cur, contract)
+        try:
+            if form.kind == "csv":
+                found, more = _stage_csv(cur, contract, slice_, stage, folder, form.csv)
+            else:
+                found, more = _stage_json(cur, contract, slice_, stage, folder, form)
+        except psycopg2.DataError as error:  # not one row: the stream as such, which should not happen
+            raise SourceError(f"Postgres does not take the file: {' '.join(str(error).split())}") from error
+        record_stage(cur, stage, contract, extracted=found.rows, detail={**detail, **more, **found.drift.detail()})
+    return found

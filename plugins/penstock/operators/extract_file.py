@@ -1,0 +1,100 @@
+"""Land a slice's file in the lake, byte by byte, and stage it from there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, get_args
+
+from penstock.core.errors import PenstockError
+from penstock.operators.slices import SliceOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk.definitions.context import Context
+
+    from penstock.core.source_file import FileFormat, FileKind
+
+
+class FileExtractOperator(SliceOperator):
+    """Takes a CSV, JSON Lines or JSON file: the file to the lake as it is, the lake to the stage as text.
+
+    All rows of the file belong to the slice: one whose `partitionBy` value says another day goes to quarantine. A CSV
+    has a header; an unquoted nothing is NULL, and `""` is the empty string. A physical line is a row.
+
+    Args:
+        dataset: `<domain>/<table>`.
+        path: `http(s)://…`, any URL that Airflow's object storage knows (`s3://conn_id@bucket/key`), or a path; a
+            relative one lies below the project. `{slice}` stands for the slice's key.
+        format: `csv`, `jsonl` or `json`; by default what the path ends in.
+        delimiter: What separates the values of a CSV; by default a comma, in `.tsv` a tab.
+        encoding: Encoding of a CSV.
+        newlines_in_values: Whether a quoted value of a CSV may run over line ends. Then a quote that is not closed
+            swallows the lines that follow.
+        records: For `json`: the way to the array of rows through the names of objects, e.g. `data.items`.
+    """
+
+    template_fields: Sequence[str] = (*SliceOperator.template_fields, "path")
+    ui_color = "#dbeafe"
+
+    def __init__(
+        self,
+        *,
+        path: str,
+        format: FileKind | None = None,  # noqa: A002 - the word that users know
+        delimiter: str | None = None,
+        encoding: str = "utf-8",
+        newlines_in_values: bool = False,
+        records: str = "",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.path = path
+        self.format = format
+        self.delimiter = delimiter
+        self.encoding = encoding
+        self.newlines_in_values = newlines_in_values
+        self.records = records
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Land and stage the slice; return slice, stage, number of rows, the file and the lake's folder.
+
+        Raises:
+            ValueError: Format, delimiter or encoding are none that can be read.
+        """
+        from penstock.core.lake import land_file
+        from penstock.core.source_file import stage_file
+        from penstock.hooks.files import read_blocks
+        from penstock.hooks.lake import attempt_folder
+
+        form = self._format()
+        work = self.work(context)
+        path = self.path.replace("{slice}", work.slice.key)
+        folder = attempt_folder(work.stage, context["ti"].try_number)
+        try:
+            size = land_file(folder, path, read_blocks(path))["bytes"]
+            detail = {"source": path, "lake": str(folder)}
+            with closing(self.warehouse.session()) as warehouse:
+                found = stage_file(warehouse, work.contract, work.slice, work.stage, folder, form, detail)
+        except PenstockError as error:
+            error.dataset, error.slice_key = work.contract.dataset, work.slice.key
+            raise
+        for remark in found.drift.remarks():
+            self.log.warning("%s: %s", path, remark)
+        self.log.info("Landed %d bytes and staged %d rows of %s; lake: %s", size, found.rows, path, folder)
+        return {
+            "slice": work.slice.key,
+            "stage": work.stage.name,
+            "extracted": found.rows,
+            "file": path,
+            "lake": str(folder),
+        }
+
+    def _format(self) -> FileFormat:
+        from penstock.core.source_file import FileFormat, FileKind, file_kind
+        from penstock.core.text_lines import CsvFormat
+
+        kind = self.format or file_kind(self.path)
+        if kind not in get_args(FileKind):
+            raise ValueError(f"format {kind!r} is none of {', '.join(get_args(FileKind))}")
+        delimiter = self.delimiter or ("\t" if self.path.lower().endswith(".tsv") else ",")
+        return FileFormat(kind, CsvFormat(delimiter, self.encoding, self.newlines_in_values), self.records)
