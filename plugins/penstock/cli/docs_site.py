@@ -10,7 +10,7 @@ import typer
 from penstock.cli.arguments import Datasets, contracts_of
 from penstock.cli.connections import warehouse
 from penstock.cli.output import say, show
-from penstock.project import ROOT
+from penstock.project import EXPECTATIONS, ROOT
 
 
 def docs_site(
@@ -23,6 +23,6 @@ def docs_site(
 
     contracts = contracts_of(names)
     with warehouse() as connection, connection, connection.cursor() as cur:
-        index = build_site(cur, contracts, to)
+        index = build_site(cur, contracts, to, EXPECTATIONS)
     say(f"Data Docs of {len(contracts)} datasets:")
     show(str(index))

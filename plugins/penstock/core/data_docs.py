@@ -17,6 +17,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from penstock.core.contract.model import Contract
 from penstock.core.contract.suite import compile_suite
+from penstock.core.gate.custom import import_custom
 from penstock.core.results import Validation, as_validation, read_validations, suite_name
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _SITE: Final = "site"
 _RESULTS: Final = "validations"
 
 
-def build_site(cur: Cursor, contracts: Sequence[Contract], folder: Path) -> Path:
+def build_site(cur: Cursor, contracts: Sequence[Contract], folder: Path, custom: Path) -> Path:
     """Write the Data Docs of the datasets' latest validations; what the folder held of an earlier site is replaced.
 
     Beside the pages (`site/`) lie the validations in Great Expectations' JSON (`validations/<dataset>/…`). Values in
@@ -39,13 +40,16 @@ def build_site(cur: Cursor, contracts: Sequence[Contract], folder: Path) -> Path
         cur: Cursor on the warehouse.
         contracts: The datasets.
         folder: Where to write.
+        custom: The folder of the project's own expectations, which need not exist.
 
     Returns:
         The site's first page.
 
     Raises:
-        ContractError: Great Expectations does not take one of the rules.
+        ContractError: Great Expectations does not take one of the rules, or an expectation of the project's own
+            cannot be imported.
     """
+    import_custom(custom)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".building-") as name:
         work = Path(name)

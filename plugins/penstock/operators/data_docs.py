@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
 
-from penstock.project import ROOT, contract_of, datasets
+from penstock.project import EXPECTATIONS, ROOT, contract_of, datasets
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -43,6 +43,6 @@ class DataDocsOperator(BaseOperator):
 
         folder = Path(self.folder or Variable.get(FOLDER_VARIABLE, default=DEFAULT_FOLDER))
         with closing(WarehouseHook(self.warehouse_conn_id).session()) as warehouse, warehouse.cursor() as cur:
-            page = build_site(cur, [contract_of(name) for name in datasets()], ROOT / folder)
+            page = build_site(cur, [contract_of(name) for name in datasets()], ROOT / folder, EXPECTATIONS)
         self.log.info("The Data Docs begin at %s", page)
         return str(page)

@@ -301,7 +301,7 @@ def judge(
         uncast = _prepare(cur, stage, contract, columns)
         uncast_verdicts = _uncast_verdicts(cur, stage, staged) if uncast else []
     if joining:
-        plan = part_of(plan, table, joining.published)
+        plan = part_of(plan, table, joining.published, [column.name for column in contract.columns])
     beyond = beyond_plan(table, plan.gx_rules) if plan.gx_rules and beyond_plan else []
     with conn, conn.cursor() as cur:
         lock_slice(cur, stage)  # before the stage's record, in the order in which publish takes them
