@@ -43,11 +43,11 @@ def _balanced(platform: Platform, dataset: str, table: str) -> None:
 
 
 def test_a_thousand_mended_rows_are_published_while_slices_are_loaded(platform: Platform) -> None:
-    """The re-drive DAG publishes 1,204 mended readings while other days and the same day are loaded: all balances."""
-    day = "2010-09-25"
+    """The re-drive DAG publishes 1,440 mended readings while other days and the same day are loaded: all balances."""
+    day = "2010-09-27"
     first = platform.trigger("energy_power_readings", partition_key=day)
     assert platform.wait_for_run("energy_power_readings", first) == "success"
-    assert _mend(platform, READINGS, day, MEND) == 1204
+    assert _mend(platform, READINGS, day, MEND) == 1440
     loads = [platform.trigger("energy_power_readings", partition_key=f"2010-10-0{n}") for n in range(1, 4)]
     redrive = platform.trigger("redrive_energy_power_readings", conf={"mended_only": True})
     loads.append(platform.trigger("energy_power_readings", partition_key=day))
@@ -62,7 +62,7 @@ def test_a_thousand_mended_rows_are_published_while_slices_are_loaded(platform: 
 
 def test_the_mart_follows_a_redrive(platform: Platform) -> None:
     """After mended lines were published the mart of their slice is built anew, and holds them."""
-    day = "2010-09-21"
+    day = "2010-09-28"
     run = platform.trigger("commerce_order_lines", partition_key=day)
     assert platform.wait_for_run("commerce_order_lines", run) == "success"
     revenue = f"SELECT sum(revenue) FROM commerce.daily_revenue WHERE day = '{day}'"
