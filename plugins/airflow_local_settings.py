@@ -17,6 +17,8 @@ if {"scheduler", "celery", "dag-processor"} & set(sys.argv[:3]):
         "jsonschema_rs",
         "penstock.core.gate.judge",
         "penstock.core.publish",
+        "penstock.core.redrive",
+        "penstock.core.source_file",
         "penstock.core.source_lake",
         "penstock.core.source_query",
         "penstock.core.source_table",
