@@ -15,6 +15,7 @@ from penstock.core.gate.custom import folder_beside
 ROOT: Final = Path(__file__).resolve().parents[2]
 CONTRACTS: Final = Path(os.environ.get("PENSTOCK_CONTRACTS", ROOT / "include" / "contracts"))
 EXPECTATIONS: Final = folder_beside(CONTRACTS)
+DATA_DOCS: Final = ROOT / ".penstock" / "data-docs"
 SQL: Final = Path(os.environ.get("PENSTOCK_SQL", ROOT / "include" / "sql"))
 DAGS: Final = Path(os.environ.get("PENSTOCK_DAGS", ROOT / "dags"))
 

@@ -10,13 +10,13 @@ import typer
 from penstock.cli.arguments import Datasets, contracts_of
 from penstock.cli.connections import warehouse
 from penstock.cli.output import say, show
-from penstock.project import EXPECTATIONS, ROOT
+from penstock.project import DATA_DOCS, EXPECTATIONS
 
 
 def docs_site(
     names: Datasets = None,
     *,
-    to: Annotated[Path, typer.Option(help="The folder to write to.")] = ROOT / ".penstock" / "data-docs",
+    to: Annotated[Path, typer.Option(help="The folder to write to.")] = DATA_DOCS,
 ) -> None:
     """Build GX Data Docs from the rule results in the warehouse; takes some seconds, for GX is imported."""
     from penstock.core.data_docs import build_site

@@ -47,7 +47,7 @@ def redrive(
     run_id = f"cli__{datetime.now(UTC).isoformat()}"
     with warehouse() as connection:
         with connection, connection.cursor() as cur:
-            keys = core.slices_with_open_rows(cur, contract, mended_only=mended_only)
+            keys = core.slices_with_open_rows(cur, contract, mended_only=mended_only, slice_key=slice_key)
         done = [
             core.redrive(
                 connection,
@@ -60,7 +60,6 @@ def redrive(
                 beyond_plan=_beyond_plan,
             )
             for key in keys
-            if slice_key in (None, key)
         ]
     if as_json:
         show_json(done)

@@ -130,3 +130,10 @@ def record_version(cur: Cursor, contract: Contract) -> None:
         " ON CONFLICT (dataset, hash) DO NOTHING",
         (contract.dataset, contract.hash, contract.version, Json(dict(contract.document))),
     )
+
+
+def seconds_so_far(cur: Cursor) -> float:
+    """Return how long the transaction has taken, seconds."""
+    cur.execute("SELECT extract(epoch FROM clock_timestamp() - now())::float8")
+    row = cur.fetchone()
+    return row[0] if row else 0.0

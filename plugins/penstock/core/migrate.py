@@ -20,7 +20,7 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
-from penstock.core.contract.ddl import create_statements, table_name, wanted_shape
+from penstock.core.contract.ddl import create_statements, lock_table, table_name, wanted_shape
 from penstock.core.contract.model import Column, Contract
 from penstock.core.contract.shape import TableShape, read_shape
 from penstock.core.drift import with_evolved
@@ -130,7 +130,7 @@ def apply(conn: Connection, contract: Contract, *, by: str, allow_destructive: b
 
 def _lock(cur: Cursor, contract: Contract) -> None:
     cur.execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(f"{LOCK_TIMEOUT_SECONDS}s")))
-    cur.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"penstock table {contract.dataset}",))
+    lock_table(cur, contract)
     if read_shape(cur, table_name(contract)) is not None:
         cur.execute(SQL("LOCK TABLE {} IN ACCESS EXCLUSIVE MODE").format(table_name(contract)))
 

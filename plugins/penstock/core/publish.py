@@ -17,7 +17,15 @@ from penstock.core.errors import PublishBlocked
 from penstock.core.gate.judge import candidate_of
 from penstock.core.gate.plan import slice_bounds
 from penstock.core.key_index import build_key_index, find_key_index, prove_key
-from penstock.core.ledger import Attempt, Outcome, lock_slice, published_by, record_attempt, record_version
+from penstock.core.ledger import (
+    Attempt,
+    Outcome,
+    lock_slice,
+    published_by,
+    record_attempt,
+    record_version,
+    seconds_so_far,
+)
 from penstock.core.quarantine import keep_quarantine
 from penstock.core.slice import Slice
 from penstock.core.stage import (
@@ -101,9 +109,7 @@ def _publish(
     )
     drop_stage(cur, stage)
     record_version(cur, contract)
-    cur.execute("SELECT extract(epoch FROM clock_timestamp() - now())::float8")
-    row = cur.fetchone()
-    seconds = (staged.extract_seconds, staged.validate_seconds, row[0] if row else 0.0)
+    seconds = (staged.extract_seconds, staged.validate_seconds, seconds_so_far(cur))
     detail = staged.detail | ({"mends_waiting": kept.mended} if kept.mended else {})
     record_attempt(cur, stage, contract, Attempt(outcome, dag_id=dag_id, seconds=seconds, detail=detail))
     return outcome

@@ -23,7 +23,14 @@ from penstock.core.contract.model import Contract, LoadMode, SchemaPolicy
 from penstock.core.drift import with_evolved
 from penstock.core.errors import SchemaMismatch, StageMissing
 from penstock.core.gate.judge import Joining, Judge, judge, refuse
-from penstock.core.ledger import Attempt, current_outcome, lock_slice, record_attempt, record_version
+from penstock.core.ledger import (
+    Attempt,
+    current_outcome,
+    lock_slice,
+    record_attempt,
+    record_version,
+    seconds_so_far,
+)
 from penstock.core.mask import EXTRA
 from penstock.core.publish import join_rows, lock_merge, partition_name
 from penstock.core.slice import Slice
@@ -68,12 +75,14 @@ class Redriven:
     still_open: int
 
 
-def slices_with_open_rows(cur: Cursor, contract: Contract, *, mended_only: bool) -> list[str]:
-    """Return the keys of the slices that have open rows, or open rows with a mend, in order."""
+def slices_with_open_rows(
+    cur: Cursor, contract: Contract, *, mended_only: bool, slice_key: str | None = None
+) -> list[str]:
+    """Return the keys of the slices that have open rows, or open rows with a mend, in order; of one slice if given."""
     cur.execute(
         "SELECT DISTINCT slice_key FROM ops.quarantine WHERE (dataset, state) = (%s, 'open')"
-        " AND (mended IS NOT NULL OR NOT %s) ORDER BY 1",
-        (contract.dataset, mended_only),
+        " AND (mended IS NOT NULL OR NOT %s) AND (%s::text IS NULL OR slice_key = %s) ORDER BY 1",
+        (contract.dataset, mended_only, slice_key, slice_key),
     )
     return [key for (key,) in cur.fetchall()]
 
@@ -288,9 +297,7 @@ def _account(
         quarantined=now.quarantined - passed,
     )
     record_version(cur, contract)
-    cur.execute("SELECT extract(epoch FROM clock_timestamp() - now())::float8")
-    row = cur.fetchone()
-    seconds = (staged.extract_seconds, staged.validate_seconds, row[0] if row else 0.0)
+    seconds = (staged.extract_seconds, staged.validate_seconds, seconds_so_far(cur))
     counts = asdict(result)
     counts.pop("slice_key")
     attempt = Attempt(outcome, kind="redrive", dag_id=dag_id, seconds=seconds, detail={"by": by, **counts})

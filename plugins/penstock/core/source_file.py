@@ -17,7 +17,7 @@ from penstock.core.json_array import items
 from penstock.core.lake import LakePath, read_file, text_of
 from penstock.core.landing import Aside, Stream, escaped
 from penstock.core.slice import Slice
-from penstock.core.stage import Stage, copy_into, create_stage, default_to_slice, record_stage
+from penstock.core.stage import Stage, copy_into, create_text_stage, default_to_slice, record_stage
 from penstock.core.text_lines import CsvFormat, Target, csv_rows, fields_of, json_records, json_rows, open_csv
 
 FileKind = Literal["csv", "jsonl", "json"]
@@ -88,12 +88,6 @@ def _target(contract: Contract, drift: Drift, sent: Iterable[str] | None) -> Tar
     return Target(names, fields, frozenset(drift.watched), Aside(names))
 
 
-def _new_stage(cur: Cursor, contract: Contract, slice_: Slice, stage: Stage) -> None:
-    types = [(c.name, c.type if c.source_name == SLICE_FIELD else "text") for c in contract.columns]
-    create_stage(cur, stage, types, contract)
-    default_to_slice(cur, stage, contract, slice_)
-
-
 def _copy(cur: Cursor, stage: Stage, target: Target, pieces: Iterator[bytes], delimiter: str) -> int:
     """Copy the rows, then those that went aside; return the number of both.
 
@@ -121,7 +115,7 @@ def _stage_csv(
     drift = decide(contract, dict.fromkeys(file.header), stage)
     contract = drift.extend(contract)
     target = _target(contract, Drift(watched=drift.watched), file.header)
-    _new_stage(cur, contract, slice_, stage)
+    create_text_stage(cur, stage, contract, slice_)
     try:
         rows = _copy(cur, stage, target, csv_rows(file, target), form.delimiter)
     finally:
@@ -144,7 +138,7 @@ def _stage_json(
         drift = decide(contract, dict.fromkeys(fields), stage) if fields else drift
     contract = drift.extend(contract)
     target = _target(contract, Drift(watched=drift.watched), None)
-    _new_stage(cur, contract, slice_, stage)
+    create_text_stage(cur, stage, contract, slice_)
     try:
         rows = _copy(cur, stage, target, json_rows(records(), target), ",")
     finally:

@@ -13,7 +13,7 @@ from penstock.core.drift import Drift, Extracted, decide, with_evolved
 from penstock.core.lake import LakePath, landed_fields, landed_text, read_parts
 from penstock.core.landing import UNKNOWN_FIELDS, Aside
 from penstock.core.slice import day_slice
-from penstock.core.stage import Stage, copy_into, create_stage, default_to_slice, record_stage
+from penstock.core.stage import Stage, copy_into, create_text_stage, default_to_slice, record_stage
 
 
 def stage_lake(
@@ -39,9 +39,7 @@ def stage_lake(
         fields = landed_fields(folder)
         drift = decide(contract, dict.fromkeys(fields), stage) if fields else Drift()  # no record, no drift
         contract = drift.extend(contract)
-        types = [(c.name, c.type if c.source_name == SLICE_FIELD else "text") for c in contract.columns]
-        create_stage(cur, stage, types, contract)
-        default_to_slice(cur, stage, contract, day_slice(stage.slice_key))
+        create_text_stage(cur, stage, contract, day_slice(stage.slice_key))
         columns = {c.name: c.source_name for c in contract.columns if c.source_name != SLICE_FIELD}
         statement = copy_into(stage, list(columns), binary=False)
         aside, rows = Aside(list(columns)), 0

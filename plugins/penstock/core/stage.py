@@ -133,6 +133,13 @@ def default_to_slice(cur: Cursor, stage: Stage, contract: Contract, slice_: Slic
         cur.execute(SQL("ALTER TABLE {} ALTER {} {}").format(stage.table, Identifier(column.name), change))
 
 
+def create_text_stage(cur: Cursor, stage: Stage, contract: Contract, slice_: Slice) -> None:
+    """Make the stage of a source that sends text anew; what is copied holds the slice till `default_to_slice` ends it."""
+    types = [(c.name, c.type if c.source_name == SLICE_FIELD else "text") for c in contract.columns]
+    create_stage(cur, stage, types, contract)
+    default_to_slice(cur, stage, contract, slice_)
+
+
 def _literal(column: Column, slice_: Slice) -> Composed:
     # The offset is dropped by a timestamp without time zone, whose slices are days of UTC.
     return SQL("{}::{}").format(Literal(slice_value(column, slice_)), SQL(column.type))

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from airflow.sdk import BaseOperator
 
-from penstock.project import EXPECTATIONS, ROOT, contract_of, datasets
+from penstock.project import DATA_DOCS, EXPECTATIONS, ROOT, contract_of, datasets
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
 FOLDER_VARIABLE: Final = "data_docs_folder"
-DEFAULT_FOLDER: Final = ".penstock/data-docs"
 
 
 class DataDocsOperator(BaseOperator):
@@ -41,7 +40,7 @@ class DataDocsOperator(BaseOperator):
         from penstock.core.data_docs import build_site
         from penstock.hooks.postgres import WarehouseHook
 
-        folder = Path(self.folder or Variable.get(FOLDER_VARIABLE, default=DEFAULT_FOLDER))
+        folder = Path(self.folder or Variable.get(FOLDER_VARIABLE, default=str(DATA_DOCS)))
         with closing(WarehouseHook(self.warehouse_conn_id).session()) as warehouse, warehouse.cursor() as cur:
             page = build_site(cur, [contract_of(name) for name in datasets()], ROOT / folder, EXPECTATIONS)
         self.log.info("The Data Docs begin at %s", page)

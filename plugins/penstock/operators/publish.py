@@ -56,7 +56,7 @@ class PublishOperator(SliceOperator):
         from penstock.core.redrive import redrive, slices_with_open_rows
 
         with warehouse, warehouse.cursor() as cur:
-            if work.slice.key not in slices_with_open_rows(cur, work.contract, mended_only=True):
+            if not slices_with_open_rows(cur, work.contract, mended_only=True, slice_key=work.slice.key):
                 return None
         redriven = redrive(
             warehouse,

@@ -67,10 +67,8 @@ class RedriveOperator(SliceOperator):
         done = []
         with closing(self.warehouse.session()) as warehouse:
             with warehouse, warehouse.cursor() as cur:
-                keys = slices_with_open_rows(cur, contract, mended_only=mended_only)
+                keys = slices_with_open_rows(cur, contract, mended_only=mended_only, slice_key=self.slice_key or None)
             for key in keys:
-                if self.slice_key and key != self.slice_key:
-                    continue
                 done.append(
                     redrive(
                         warehouse,

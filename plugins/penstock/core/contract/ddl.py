@@ -75,6 +75,11 @@ def wanted_shape(contract: Contract) -> TableShape:
     )
 
 
+def lock_table(cur: Cursor, contract: Contract) -> None:
+    """Let one transaction at a time make or change the structure of a dataset's table; released at its end."""
+    cur.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"penstock table {contract.dataset}",))
+
+
 def ensure_table(cur: Cursor, contract: Contract) -> None:
     """Create the contract's table where it is missing; in the caller's transaction.
 
@@ -84,7 +89,7 @@ def ensure_table(cur: Cursor, contract: Contract) -> None:
     present = read_shape(cur, table_name(contract))
     if present is None:
         # Two first slices at once: the second waits here and then finds the table made.
-        cur.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"penstock table {contract.dataset}",))
+        lock_table(cur, contract)
         present = read_shape(cur, table_name(contract))
     if present is None:
         for statement in create_statements(contract):
