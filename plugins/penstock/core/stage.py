@@ -134,7 +134,7 @@ def default_to_slice(cur: Cursor, stage: Stage, contract: Contract, slice_: Slic
 
 
 def create_text_stage(cur: Cursor, stage: Stage, contract: Contract, slice_: Slice) -> None:
-    """Make the stage of a source that sends text anew; what is copied holds the slice till `default_to_slice` ends it."""
+    """Make the stage of a source that sends text anew; copied rows hold the slice till `default_to_slice` ends it."""
     types = [(c.name, c.type if c.source_name == SLICE_FIELD else "text") for c in contract.columns]
     create_stage(cur, stage, types, contract)
     default_to_slice(cur, stage, contract, slice_)
