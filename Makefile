@@ -6,7 +6,7 @@ VENV   := .venv/bin/python
 LOCAL  := PYTHONPATH=plugins $(VENV) -m penstock.local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint format lock down clean psql docs-site airflow bench env venv venv-dev
+.PHONY: help demo test check lint format lock down clean psql docs-site airflow bench faults env venv venv-dev
 
 # What the user types reaches the programs through the environment, untouched by make or a shell.
 override SQL := $(value SQL)
@@ -51,6 +51,9 @@ format: venv-dev  ## put the code in its standard form
 
 bench: venv-dev  ## measure the throughput against psql COPY
 	@PYTHONPATH=plugins $(VENV) bench/throughput.py
+
+faults: venv-dev  ## inject faults into real tasks, compare the warehouse, write docs/reliability.md
+	@PYTHONPATH=plugins $(VENV) -m tests.faults --write
 
 lock: venv  ## write the lock files anew from requirements.txt, requirements-dev.txt, requirements-container.txt
 	@for name in requirements requirements-dev; do \

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psycopg2
 
-from penstock.local.airflow_api import AirflowApi
+from penstock.airflow_api import AirflowApi
 from penstock.local.layout import PROJECT, Layout
 from penstock.local.stack import Stack
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from penstock.defaults import POOL
 from penstock.local.connections import parse_connection
 from penstock.local.dotenv_file import assignments, fill
 from penstock.local.settings_file import read_settings
@@ -307,5 +308,5 @@ def test_settings_name_what_the_dags_use(dotenv: dict[str, str]) -> None:
     settings = read_settings(ROOT / "airflow_settings.yaml", {})
     connections = {entry["connection_id"] for entry in settings.connections}
     assert set(re.findall(r'conn_id="(\w+)"', dags)) | {"warehouse"} == connections
-    assert set(re.findall(r'pool="(\w+)"', dags)) == {entry["name"] for entry in settings.pools}
+    assert {POOL, *re.findall(r'pool="(\w+)"', dags)} == {entry["name"] for entry in settings.pools}
     assert {f"AIRFLOW_CONN_{name.upper()}" for name in connections} <= dotenv.keys()

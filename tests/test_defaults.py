@@ -7,7 +7,8 @@ import sys
 import pytest
 
 from penstock.core.errors import ContractError
-from penstock.defaults import DAG_DEFAULTS, daily_slices, dataset, follows
+from penstock.defaults import DAG_DEFAULTS, POOL, daily_slices, dataset, follows
+from penstock.local.settings_file import read_settings
 from penstock.project import ROOT
 
 DAG_FILES = sorted((ROOT / "dags").glob("*/*.py"))
@@ -21,6 +22,13 @@ def test_every_task_retries_with_backoff_and_is_reported() -> None:
     assert arguments["retry_exponential_backoff"] > 1
     assert type(arguments["retry_policy"]).__name__ == "SliceRetryPolicy"
     assert [type(callback).__name__ for callback in arguments["on_failure_callback"]] == ["LogNotifier"]
+
+
+def test_the_pool_of_all_tasks_is_among_the_settings() -> None:
+    """A task whose pool does not exist would wait for ever: every way to start loads this file."""
+    assert DAG_DEFAULTS["default_args"]["pool"] == POOL
+    pools = {pool["name"]: pool["slots"] for pool in read_settings(ROOT / "airflow_settings.yaml", {}).pools}
+    assert pools[POOL] >= DAG_DEFAULTS["max_active_runs"]
 
 
 def test_dataset_checks_its_contract() -> None:

@@ -73,7 +73,7 @@ def test_airflow_commands_parse() -> None:
     from airflow.cli.cli_parser import get_parser
 
     found = [command[command.index("airflow") + 1 :] for command in COMMANDS if command[4:5] == ["airflow"]]
-    assert len(found) == 5
+    assert len(found) == 7
     for arguments in found:
         get_parser().parse_args(arguments)
 

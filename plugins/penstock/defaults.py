@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 
     from penstock.timetable import DailySliceTimetable
 
+POOL: Final = "slices"
+"""The pool of all tasks that a DAG file gives no other: its slots are what may work on the warehouse at once."""
+
 DAG_DEFAULTS: Final[dict[str, Any]] = {
     "catchup": False,
     "max_active_runs": 4,
     "template_searchpath": [str(SQL)],
     "default_args": {
+        "pool": POOL,
         "retries": 4,
         "retry_delay": timedelta(seconds=10),
         "retry_exponential_backoff": 2.0,

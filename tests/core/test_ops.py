@@ -13,8 +13,8 @@ import pytest
 from penstock.core.ops import MIGRATIONS, VERSION, ensure_ops
 
 TABLES = [
-    *("contract_version", "evolved_column", "quarantine", "rule_result", "schema_change", "schema_version"),
-    *("slice_current", "slice_ledger", "stage"),
+    *("contract_version", "evolved_column", "finding", "quarantine", "rule_result", "schema_change", "schema_version"),
+    *("slice_current", "slice_ledger", "slice_loaded", "stage", "tombstone"),
 ]
 
 
@@ -70,7 +70,7 @@ def test_an_older_version_is_brought_up(bench: Any) -> None:
     ensure_ops(bench.conn)
     assert relations(bench.dsn) == TABLES
     assert bench.run("SELECT state, mended FROM ops.quarantine") == [("open", None)]
-    assert bench.run("SELECT version FROM ops.schema_version ORDER BY 1") == [(1,), (2,)]
+    assert bench.run("SELECT version FROM ops.schema_version ORDER BY 1") == [(1,), (2,), (3,)]
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ def test_mended_rows_are_published_into_their_slice(orders: Orders) -> None:
         "SELECT kind, run_id, detail FROM ops.slice_ledger ORDER BY id DESC LIMIT 1"
     )[0]
     assert (kind, run_id) == ("redrive", "again")
-    assert detail == {"by": "ann", "considered": 3, "loaded": 2, "deduplicated": 0, "still_open": 1}
+    assert detail == {"by": "ann", "considered": 3, "loaded": 2, "deduplicated": 0, "filtered": 0, "still_open": 1}
     closed = orders.bench.run(
         "SELECT DISTINCT state, closed_by, closed_reason FROM ops.quarantine WHERE state <> 'open'"
     )

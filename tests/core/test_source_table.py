@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
 
 import psycopg2
@@ -119,7 +120,7 @@ def test_columns_that_the_contract_does_not_name_stay_behind(bench: Any, build: 
     stage = bench.extract(contract, DAY, source)
     assert bench.run(f"SELECT order_id, code, amount FROM staging.{stage.name}") == [(1, "A100", 1)]
     assert bench.run("SELECT extracted, detail FROM ops.stage") == [
-        (1, {"source": "src.orders", "left_out": ["secret"]})
+        (1, {"source": "src.orders", "source_rows": 1, "left_out": ["secret"]})
     ]
 
 
@@ -222,3 +223,29 @@ def test_the_source_is_only_read(bench: Any, build: Any) -> None:
     with pytest.raises(psycopg2.errors.ReadOnlySqlTransaction):
         bench.extract(contract, DAY, "src.orders")
     assert bench.one("SELECT count(*) FROM src.log") == 0
+
+
+def test_what_the_source_had_is_recorded_in_the_snapshot_that_was_read(bench: Any, build: Any) -> None:
+    """A row that is committed while the slice is read is neither staged, nor counted, nor in the checksum."""
+    contract = build.contract(build.ORDERS, build.set_custom("reconcile", "checksum"))
+    source = bench.fill("orders", COLUMNS, [(n, "A100", 1, NOON) for n in range(3)])
+    bench.extract(contract, DAY, source, "calm")
+
+    class Meddling(psycopg2.extensions.cursor):
+        """After each statement that takes part in the snapshot, somebody else commits a row."""
+
+        def execute(self, query: Any, values: Any = None) -> None:
+            super().execute(query, values)
+            if not str(query).startswith("SET"):
+                bench.run(f"INSERT INTO {source} VALUES (4, 'A100', 1, '{NOON}')")
+
+    stage = bench.stage(contract, DAY, "meddled")
+    with (
+        closing(psycopg2.connect(bench.dsn, cursor_factory=Meddling)) as session,
+        closing(bench.connect()) as warehouse,
+    ):
+        stage_table(session, warehouse, contract, day_slice(DAY), stage, source, detail={"conn_id": "shop"})
+    calm, meddled = bench.run("SELECT extracted, detail FROM ops.stage ORDER BY run_id")
+    assert bench.one("SELECT count(*) FROM src.orders") > 3
+    assert meddled == (3, calm[1] | {"conn_id": "shop"})
+    assert calm[1]["source_rows"] == 3

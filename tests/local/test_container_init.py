@@ -84,6 +84,11 @@ def test_settings_leave_alone_what_the_environment_says(monkeypatch: pytest.Monk
     assert loaded == {
         "connections": {"energy_api": {"conn_type": "http", "host": "energy-api", "schema": "http", "port": 8090}},
         "pools": {
+            "slices": {
+                "slots": 8,
+                "description": "Tasks of slices that may work at once, whatever asked for them (penstock.defaults)",
+                "include_deferred": False,
+            },
             "energy_api": {
                 "slots": 2,
                 "description": "Requests to the energy API that may run at once",

@@ -35,7 +35,7 @@ def test_the_projects_file_points_to_the_local_services() -> None:
             here.password,
         )
     assert found["shop"]["schema"] == "shop"
-    assert [pool["name"] for pool in settings.pools] == ["energy_api"]
+    assert [pool["name"] for pool in settings.pools] == ["slices", "energy_api"]
     assert settings.variables == [{"key": "lake_url", "value": ".penstock/lake"}]
 
 

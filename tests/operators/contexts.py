@@ -34,7 +34,9 @@ def context_of(dataset: str, key: str | None, run_id: str = "test__1", try_numbe
     return {
         "run_id": run_id,
         "partition_key": key,
-        "ti": SimpleNamespace(dag_id=dataset.replace("/", "_"), task_id="task", try_number=try_number),
+        "ti": SimpleNamespace(
+            dag_id=dataset.replace("/", "_"), task_id="task", try_number=try_number, id=f"{try_number:036}"
+        ),
         "outlet_events": {Asset(dataset): OutletEvent()},
     }
 

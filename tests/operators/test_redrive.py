@@ -51,7 +51,9 @@ def test_publishes_mended_rows_and_tells_the_asset(query: Query) -> None:
     mend_prices(4)
     summary, event = redrive(mended_only="True")
     assert summary == {
-        "redriven": [{"slice_key": DAY, "considered": 4, "loaded": 4, "deduplicated": 0, "still_open": 0}]
+        "redriven": [
+            {"slice_key": DAY, "considered": 4, "loaded": 4, "deduplicated": 0, "still_open": 0, "filtered": 0}
+        ]
     }
     assert event.partitions == [DAY]
     assert query("SELECT count(*) FROM commerce.order_lines WHERE unit_price = 0.85") >= [(4,)]

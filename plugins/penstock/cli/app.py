@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 import typer
 
-from penstock.cli import checking, docs_site, migrating, quarantine, redriving
+from penstock.cli import checking, docs_site, migrating, quarantine, redriving, removing
+from penstock.cli.backfilling import backfill
+from penstock.cli.gaps import gaps
 from penstock.cli.new import new
 from penstock.cli.output import say
 from penstock.core.errors import PenstockError
@@ -33,6 +35,9 @@ app.command("plan")(migrating.plan)
 app.command("apply")(migrating.apply)
 app.add_typer(quarantine.commands, name="quarantine")
 app.command("redrive")(redriving.redrive)
+app.command("drop-slice")(removing.drop_slice)
+app.command("gaps")(gaps)
+app.command("backfill")(backfill)
 app.command("docs-site")(docs_site.docs_site)
 
 

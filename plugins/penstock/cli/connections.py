@@ -6,6 +6,7 @@ In this order: the variable `AIRFLOW_CONN_<ID>`; for the warehouse, the one-mach
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
@@ -67,12 +68,7 @@ def airflow_uri(conn_id: str) -> str:
     Raises:
         CredentialsError: Airflow does not know the connection.
     """
-    if has_local_stack():
-        from penstock.local.stack import Stack
-
-        stack = Stack(Layout.find())
-        stack.start_postgres()
-        os.environ.update(stack.environment)
+    use_local_airflow()
     from airflow.models.connection import Connection
     from airflow.sdk.exceptions import AirflowException
 
@@ -83,6 +79,17 @@ def airflow_uri(conn_id: str) -> str:
             f"There is no connection {conn_id!r}: {error}",
             next_step=f"export AIRFLOW_CONN_{conn_id.upper()}=postgres://user:password@host:5432/database.",
         ) from error
+
+
+def use_local_airflow() -> None:
+    """Where there is a one-machine stack, let Airflow's modules find its configuration; do it before their import."""
+    if not has_local_stack() or "airflow" in sys.modules:
+        return
+    from penstock.local.stack import Stack
+
+    stack = Stack(Layout.find())
+    stack.start_postgres()
+    os.environ.update(stack.environment)
 
 
 def connect(conn_id: str) -> Connection:

@@ -145,7 +145,7 @@ def _slicing(profile: Profile, source: Source) -> _Slicing:
     if isinstance(source, FileSource):
         if "{slice}" in source.path:
             return _Slicing("replace_partition", None, "a slice is the file that carries its day in its name")
-        return _Slicing("replace_partition", None, "a slice is the whole file, as it is on that day")
+        return _Slicing("snapshot", None, "a slice is the whole file, as it is on that day")
     whole = [column for column in profile.columns if column.is_moment and (column.not_null or _always(column))]
     changes = [c for c in whole if _CHANGES.search(_words(c.field)) and c.type != "date" and c.field not in profile.key]
     if profile.key and changes:
@@ -158,7 +158,7 @@ def _slicing(profile: Profile, source: Source) -> _Slicing:
         why = f"a slice is the rows whose {best.field} is on its day; they replace what was loaded for that day"
         return _Slicing("replace_partition", best.field, why)
     why = "no column without nulls tells when a row came about: a slice is the whole table, as it is on that day"
-    return _Slicing("replace_partition", None, why)
+    return _Slicing("snapshot", None, why)
 
 
 def _always(column: ColumnProfile) -> bool:
@@ -267,7 +267,7 @@ class _Contract:
 
     def write(self, source: Source) -> str:
         """Return the file's text."""
-        placed = "cursor" if self.slicing.mode == "merge" else "partitionBy"
+        placed = {"merge": "cursor", "replace_partition": "partitionBy"}.get(self.slicing.mode)
         profile = self.profile
         where = f"{source.conn_id}: {source.table}" if isinstance(source, TableSource) else source.path
         extent = "all" if profile.whole else "a sample of"
@@ -287,7 +287,7 @@ class _Contract:
             *([f"    description: {_flow(' '.join(profile.comment.split()))}"] if profile.comment else []),
             "    customProperties:",
             f"      - {{property: loadMode, value: {self.slicing.mode}}}",
-            f"      - {{property: {placed}, value: {_flow(self._cut_by())}}}",
+            *([] if placed is None else [f"      - {{property: {placed}, value: {_flow(self._cut_by())}}}"]),
             f"      - {{property: quarantineBudget, value: {_BUDGET:.0%}}}",
             "      - {property: schemaPolicy, value: discard}",
             "    properties:",

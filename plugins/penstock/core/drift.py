@@ -96,10 +96,12 @@ class Extracted:
     Attributes:
         rows: Number of rows.
         drift: How the source's fields differed from the contract's.
+        one_reader: Why one session read them, where more were asked for.
     """
 
     rows: int
     drift: Drift
+    one_reader: str = ""
 
 
 def decide(contract: Contract, fields: Mapping[str, str | None], stage: Stage) -> Drift:

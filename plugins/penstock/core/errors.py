@@ -9,8 +9,11 @@ PenstockError
 ├── SchemaMismatch         source, contract and table disagree             fails at once
 ├── MigrationRefused       the table cannot be brought to the contract     fails at once
 ├── QuarantineError        no such row, or it cannot be changed so         fails at once
+├── RemovalRefused         the slice cannot be dropped                     fails at once
 ├── CredentialsError       the other side knows us not                     fails at once
+├── AirflowApiError        Airflow's API did not do what it was asked for  fails at once
 ├── PublishBlocked         readers hold the table for too long             is retried
+├── StageBusy              another try of the task is at work              is retried
 └── SourceError            the source did not give what was asked for      is retried
     ├── SourceUnavailable  no connection, a time-out, a 5xx                is retried
     └── SourceThrottled    asked to wait; carries for how long             is retried after that
@@ -92,12 +95,39 @@ class QuarantineError(PenstockError):
     """Quarantined rows that are asked for are not there, or cannot be changed as asked."""
 
 
+class RemovalRefused(PenstockError):
+    """A slice cannot be dropped, or there is nothing of it; nothing was removed."""
+
+
 class CredentialsError(PenstockError):
     """A server refused the credentials of a connection; asking again would not help."""
 
 
+class AirflowApiError(PenstockError):
+    """Airflow's REST API could not be reached, refused the login, or refused what it was asked for.
+
+    Args:
+        message: What it answered.
+        status: The HTTP status; None where there was no answer.
+        dataset: The dataset concerned.
+        next_step: What the reader should do now.
+    """
+
+    def __init__(
+        self, message: str, *, status: int | None = None, dataset: str | None = None, next_step: str | None = None
+    ) -> None:
+        self.status = status
+        super().__init__(message, dataset=dataset, next_step=next_step)
+
+
 class PublishBlocked(PenstockError):
     """Readers held the table for longer than publish may wait; nothing was changed."""
+
+    retryable = True
+
+
+class StageBusy(PenstockError):
+    """Another try of the same task does the work of this one, or has done it; nothing was changed."""
 
     retryable = True
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal
 
@@ -51,13 +51,22 @@ class Attempt:
 
     outcome: Outcome
     status: Literal["published", "refused"] = "published"
-    kind: Literal["load", "redrive", "discard"] = "load"
+    kind: Literal["load", "redrive", "discard", "drop", "expire"] = "load"
     dag_id: str | None = None
     seconds: tuple[float, float, float] = (0.0, 0.0, 0.0)
     detail: Mapping[str, Any] = field(default_factory=dict)
 
 
-def record_attempt(cur: Cursor, stage: Stage, contract: Contract, attempt: Attempt) -> None:
+@dataclass(frozen=True, slots=True)
+class FormerContract:
+    """What the ledger keeps of a contract, where the contract itself may be gone."""
+
+    load_mode: str
+    version: str
+    hash: str
+
+
+def record_attempt(cur: Cursor, stage: Stage, contract: Contract | FormerContract, attempt: Attempt) -> None:
     """Write an attempt's row, in the transaction that moves its rows.
 
     Args:
@@ -82,7 +91,7 @@ def record_attempt(cur: Cursor, stage: Stage, contract: Contract, attempt: Attem
             "status": attempt.status,
             "run_id": stage.run_id,
             "dag_id": attempt.dag_id,
-            "load_mode": contract.load_mode.value,
+            "load_mode": str(contract.load_mode),
             "extract_seconds": attempt.seconds[0],
             "validate_seconds": attempt.seconds[1],
             "publish_seconds": attempt.seconds[2],
@@ -115,12 +124,32 @@ def current_outcome(cur: Cursor, dataset: str, slice_key: str) -> Outcome | None
     return Outcome(*row) if row else None
 
 
-def lock_slice(cur: Cursor, stage: Stage) -> None:
-    """Let one transaction at a time work on a slice; released at its end."""
+def current_attempts(cur: Cursor, datasets: Sequence[str], slice_key: str) -> dict[str, int]:
+    """Return which attempt at a slice is the published one, for those of the datasets that have published it."""
     cur.execute(
-        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))",
-        (f"penstock {stage.dataset} {stage.slice_key}",),
+        "SELECT dataset, attempt FROM ops.slice_current WHERE dataset = ANY(%s) AND slice_key = %s",
+        (list(datasets), slice_key),
     )
+    return dict(cur.fetchall())
+
+
+def lock_slice(cur: Cursor, stage: Stage) -> None:
+    """Let one transaction at a time work on a slice; released at its end.
+
+    A process that stops amid its work (not its server, which may take its time) gives the slice back after a minute.
+    """
+    cur.execute("SET LOCAL idle_in_transaction_session_timeout = '60s'")
+    cur.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (_lock_name(stage),))
+
+
+def try_lock_slice(cur: Cursor, stage: Stage) -> bool:
+    """Lock a slice as `lock_slice` does, unless somebody works on it; return whether it is locked."""
+    cur.execute("SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", (_lock_name(stage),))
+    return cur.fetchone() == (True,)
+
+
+def _lock_name(stage: Stage) -> str:
+    return f"penstock {stage.dataset} {stage.slice_key}"
 
 
 def record_version(cur: Cursor, contract: Contract) -> None:

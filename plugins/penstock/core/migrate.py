@@ -20,22 +20,25 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
-from penstock.core.contract.ddl import create_statements, lock_table, table_name, wanted_shape
-from penstock.core.contract.model import Column, Contract
+from penstock.core.contract.ddl import create_statements, lock_table, table_columns, table_name, wanted_shape
+from penstock.core.contract.model import SLICE_FIELD, VALIDITY, Column, Contract, LoadMode
 from penstock.core.contract.shape import TableShape, read_shape
 from penstock.core.drift import with_evolved
 from penstock.core.errors import MigrationRefused, PublishBlocked, SliceError
 from penstock.core.gate.plan import slice_bounds
 from penstock.core.gate.text_values import fails, value
 from penstock.core.ledger import record_version
+from penstock.core.load_modes.partitions import partition_name
+from penstock.core.load_modes.scd2 import derivation
+from penstock.core.load_modes.tombstones import remembers, taking_out
 from penstock.core.ops import ensure_ops
-from penstock.core.publish import partition_name
 from penstock.core.slice import day_slice
 from penstock.core.source_table import widens
 
 LOCK_TIMEOUT_SECONDS: Final = 5
 """How long `apply` waits for readers and publishes. Others queue behind it, so it is short."""
 
+_ZONED: Final = "timestamp with time zone"
 _BUILDING: Final = "staging"
 _SHOWN: Final = 5
 
@@ -193,7 +196,7 @@ class _Comparison:
         self.wanted = wanted_shape(contract)
         # The old name of each column that stays.
         self.sources = {
-            column.name: old for column in contract.columns if (old := self._old_name(column)) in present.columns
+            column.name: old for column in table_columns(contract) if (old := self._old_name(column)) in present.columns
         }
         self.dropped = [name for name in present.columns if name not in self.sources.values()]
 
@@ -210,11 +213,14 @@ class _Comparison:
         steps = [
             *self._renames(),
             *self._key_drops(),
+            *self._ended_versions(),
             *self._drops(),
             *self._types(),
             *self._additions(),
             *self._nulls(),
             *self._keys(),
+            *self._burials(),
+            *self._spans(),
         ]
         if self._is_rebuilt:
             yield from (replace(step, statements=()) for step in steps)
@@ -287,15 +293,92 @@ class _Comparison:
         for name, column in self.wanted.columns.items():
             if name in self.sources:
                 continue
-            null = SQL(" NOT NULL") if column.not_null else SQL("")
+            add = self._alter(SQL("ADD COLUMN {} {}").format(Identifier(name), SQL(column.type)))
             rows = self._count(SQL("true")) if column.not_null else 0
+            words = f"add {name} ({column.type}{', required' if column.not_null else ''})"
+            if rows and name in self._fillings:
+                what, value = self._fillings[name]
+                fill = self._text(SQL("UPDATE {} SET {} = {}").format(self.table, Identifier(name), value))
+                yield Step(f"{words}: {what}", (add, fill, self._require(name)))
+                continue
+            lacking = "add it as optional, load it, then require it"
+            if name in self._told_by_slice:
+                lacking = "nobody knows any more in which slice they came; drop the table and load the slices again"
             yield Step(
-                f"add {name} ({column.type}{', required' if column.not_null else ''})",
-                (self._alter(SQL("ADD COLUMN {} {}{}").format(Identifier(name), SQL(column.type), null)),),
-                blocked=f"{rows:,} rows would have no value; add it as optional, load it, then require it"
-                if rows
-                else None,
+                words,
+                (add, self._require(name)) if column.not_null else (add,),
+                blocked=f"{rows:,} rows would have no value; {lacking}" if rows else None,
             )
+
+    def _require(self, name: str) -> str:
+        return self._alter(SQL("ALTER {} SET NOT NULL").format(Identifier(name)))
+
+    # --- another load mode ---
+
+    @cached_property
+    def _told_by_slice(self) -> list[str]:
+        """The columns that hold the slice a row came in."""
+        return [column.name for column in self.contract.columns if column.source_name == SLICE_FIELD]
+
+    @cached_property
+    def _fillings(self) -> dict[str, tuple[str, Composable]]:
+        """Required columns that the table lacks and its rows can tell: what they hold, by the columns' new values."""
+        found: dict[str, tuple[str, Composable]] = {}
+        if self.contract.load_mode is LoadMode.SCD2 and VALIDITY[0] not in self.sources:
+            assert self.contract.cursor is not None  # noqa: S101 - checked when the contract is read
+            if self.contract.cursor in self.sources:
+                moment = self._moved(self.contract.cursor)
+                found[VALIDITY[0]] = (f"each row is valid from its {self.contract.cursor}", moment)
+        cut_by = next((name for name, old in self.sources.items() if old == self.present.partition_by), None)
+        if cut_by is None or not self._is_rebuilt:
+            return found
+        for name in self._told_by_slice:
+            day = self._day(self._after(cut_by, Identifier(cut_by)), self.wanted.columns[cut_by].type)
+            zone = SQL(" AT TIME ZONE 'UTC'" if self.wanted.columns[name].type == _ZONED else "")
+            found[name] = ("the slice of each row", SQL("({}::timestamp{})").format(day, zone))
+        return found
+
+    def _moved(self, name: str) -> Composable:
+        """Return a column's new value, as it is in the table after the steps, or on the way into a new one."""
+        return self._after(name, Identifier(name)) if self._is_rebuilt else Identifier(name)
+
+    @cached_property
+    def _leaves_history(self) -> bool:
+        """Tell whether the table holds versions that end, and is to hold one row per key."""
+        was_history = self.present.key[-1:] == VALIDITY[:1] and set(VALIDITY) <= set(self.dropped)
+        return was_history and self.contract.load_mode is LoadMode.MERGE
+
+    def _ended_versions(self) -> Iterator[Step]:
+        if not self._leaves_history:
+            return
+        ended = SQL("{} IS NOT NULL").format(Identifier(VALIDITY[1]))
+        rows = self._count(ended)
+        if rows:
+            words = f"keep the current version of each row and delete {rows:,} versions that ended"
+            yield Step(words, (self._text(SQL("DELETE FROM {} WHERE {}").format(self.table, ended)),), destructive=True)
+
+    @cached_property
+    def _buries(self) -> bool:
+        """Tell whether deletions, which acted on the rows of their slice only, are to act on all."""
+        if self.contract.partitioned or not self.present.partition_by or not remembers(self.contract):
+            return False
+        self.cur.execute("SELECT to_regclass('ops.tombstone') IS NOT NULL")
+        if self.cur.fetchone() != (True,):
+            return False
+        self.cur.execute("SELECT EXISTS (SELECT FROM ops.tombstone WHERE dataset = %s)", (self.contract.dataset,))
+        return self.cur.fetchone() == (True,)
+
+    def _burials(self) -> Iterator[Step]:
+        if self._buries:
+            yield Step("take out the rows that any slice says were deleted", destructive=True)
+
+    def _spans(self) -> Iterator[Step]:
+        if VALIDITY[0] in self._fillings:
+            yield Step("let each version end where the next one of its key begins", (self._derivation(),))
+
+    def _derivation(self) -> str:
+        keys = SQL("(SELECT {} FROM {})").format(_names(self.contract.key), self.table)
+        return self._text(derivation(self.contract, keys))
 
     def _nulls(self) -> Iterator[Step]:
         for name, old in self.sources.items():
@@ -386,6 +469,8 @@ class _Comparison:
 
     def _duplicates(self, key: tuple[str, ...]) -> str | None:
         """Say how many rows repeat a key, as it will be; None where none does, or where that cannot be known yet."""
+        if VALIDITY[0] in self._fillings:  # it holds what the cursor does
+            key = tuple(str(self.contract.cursor) if name == VALIDITY[0] else name for name in key)
         if any(name not in self.sources or self._failing(name) for name in key):
             return None
         parts = key
@@ -393,7 +478,8 @@ class _Comparison:
             parts = (*key, self.wanted.partition_by)
         values = [self._after(name, Identifier(name)) for name in parts]
         if len(parts) > len(key):
-            values[-1] = self._day(values[-1])
+            assert self.wanted.partition_by is not None  # noqa: S101 - it is what `parts` was given above
+            values[-1] = self._day(values[-1], self.wanted.columns[self.wanted.partition_by].type)
         self.cur.execute(
             SQL(
                 "SELECT coalesce(sum(n - 1), 0)::bigint FROM"
@@ -416,7 +502,8 @@ class _Comparison:
             SQL("{} AS {}").format(self._plain_or_text(name, Identifier(old)), Identifier(name))
             for name, old in self.sources.items()
         ]
-        return SQL("(SELECT {} FROM {}) AS before").format(SQL(", ").join(columns), self.table)
+        only = SQL(" WHERE {} IS NULL").format(Identifier(VALIDITY[1])) if self._leaves_history else SQL("")
+        return SQL("(SELECT {} FROM {}{}) AS before").format(SQL(", ").join(columns), self.table, only)
 
     def _plain_or_text(self, name: str, found: Identifier) -> Composable:
         """Return a present value, found under this name; a decimal's text without the zeros its type pads it with."""
@@ -439,7 +526,7 @@ class _Comparison:
     @cached_property
     def _as_stored(self) -> dict[str, Column]:
         """The columns as the cast is to see them: values in the warehouse are in ISO 8601 and carry no unit."""
-        return {column.name: replace(column, format=None, unit=None) for column in self.contract.columns}
+        return {column.name: replace(column, format=None, unit=None) for column in table_columns(self.contract)}
 
     def _failing(self, name: str) -> int:
         """Count the values that do not convert."""
@@ -463,12 +550,10 @@ class _Comparison:
         change = SQL("ALTER {} TYPE {} USING {}").format(Identifier(name), type_, self._after(name, found))
         return (self._alter(change),)
 
-    def _day(self, value: Composed) -> Composed:
-        """Return the slice of a value of the partitioning column."""
-        assert self.wanted.partition_by is not None  # noqa: S101 - asked of partitioned tables only
-        if self.wanted.columns[self.wanted.partition_by].type == "timestamp with time zone":
-            value = SQL("({} AT TIME ZONE 'UTC')").format(value)
-        return SQL("({})::date").format(value)
+    @staticmethod
+    def _day(value: Composable, type_: str) -> Composed:
+        """Return the slice of a value of the partitioning column, which has this type."""
+        return SQL("({} AT TIME ZONE 'UTC')::date" if type_ == _ZONED else "({})::date").format(value)
 
     # --- other objects ---
 
@@ -536,11 +621,12 @@ class _Comparison:
         except SliceError as error:
             return Step(words, blocked=f"a row lies in no slice: {error.message}")
         made = table_name(new)
-        columns = tuple(self.sources)
+        values: dict[str, Composable] = {name: self._after(name, Identifier(name)) for name in self.sources}
+        values |= {name: value for name, (_, value) in self._fillings.items()}
         copied = SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(
             made,
-            _names(columns),
-            SQL(", ").join(self._after(name, Identifier(name)) for name in columns),
+            _names(tuple(values)),
+            SQL(", ").join(values.values()),
             self._before(),
         )
         statements: list[Composable] = [
@@ -564,13 +650,20 @@ class _Comparison:
                 for name in (made, *(name for name, _ in partitions))
             ),
         ]
-        return Step(words, tuple(self._text(statement) for statement in statements))
+        versions = self.contract.load_mode is LoadMode.SCD2
+        derived = [self._text(taking_out(self.contract, self.table, versions=versions))] if self._buries else []
+        derived += [self._derivation()] if VALIDITY[0] in self._fillings else []
+        return Step(words, (*(self._text(statement) for statement in statements), *derived))
 
     def _slice_keys(self) -> list[str]:
         cut_by = self.wanted.partition_by
-        if cut_by not in self.sources or self._failing(cut_by):
+        if cut_by in self._fillings:
+            moment = self._fillings[cut_by][1]
+        elif cut_by not in self.sources or self._failing(cut_by):
             return []  # told as a step of its own
-        day = self._day(self._after(cut_by, Identifier(cut_by)))
+        else:
+            moment = self._after(cut_by, Identifier(cut_by))
+        day = self._day(moment, self.wanted.columns[cut_by].type)
         self.cur.execute(
             SQL(
                 "SELECT DISTINCT to_char(day, 'YYYY-MM-DD'), isfinite(day), extract(year FROM day) BETWEEN 1 AND 9999"

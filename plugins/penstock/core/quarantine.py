@@ -39,10 +39,14 @@ class Kept:
     Attributes:
         discarded: Rows that somebody has discarded before.
         mended: Open rows that carry a mend and wait for a re-drive.
+        standing: Rows that came again to an append and were re-driven before: they are in the table.
+        left: Open rows of earlier loads that did not come again to an append.
     """
 
     discarded: int
     mended: int
+    standing: int = 0
+    left: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +100,7 @@ def _payload(columns: Mapping[str, str]) -> Composable:
     texts = SQL(", ").join(
         SQL("b.{name}::text AS {name}").format(name=Identifier(name)) for name in columns if name not in _OWN_COLUMNS
     )
-    payload: Composable = SQL("(SELECT to_jsonb(x) FROM (SELECT {}) AS x)").format(texts)
+    payload: Composable = SQL("(SELECT to_jsonb(_x) FROM (SELECT {}) AS _x)").format(texts)
     if LANDING in columns:
         extra = SQL("jsonb_strip_nulls(jsonb_build_object({}, nullif(b.{} -> 'extra', '{{}}')))")
         payload = SQL("({} || coalesce({}, '{{}}'))").format(
@@ -105,11 +109,17 @@ def _payload(columns: Mapping[str, str]) -> Composable:
     return payload
 
 
-def keep_quarantine(cur: Cursor, stage: Stage) -> Kept:
+def keep_quarantine(cur: Cursor, stage: Stage, *, adds: bool = False) -> Kept:
     """Make a slice's open rows what the gate moved aside now; in the transaction that publishes the slice.
 
     Rows seen before keep their `first_seen`, a mend, and that they were discarded. Open rows that did not come again
-    are gone: the source has corrected them.
+    are gone: the source has corrected them. Those that were re-driven are open again: the load has taken them out.
+
+    Args:
+        cur: Cursor on the warehouse.
+        stage: The run's stage.
+        adds: Whether the load adds to the slice and takes nothing out; then open rows that did not come again stay,
+            and re-driven ones stay closed.
     """
     cur.execute(
         SQL(
@@ -125,11 +135,12 @@ def keep_quarantine(cur: Cursor, stage: Stage) -> Kept:
         )
     )
     slice_ = (stage.dataset, stage.slice_key)
-    cur.execute(
-        "DELETE FROM ops.quarantine AS q WHERE (dataset, slice_key, state) = (%s, %s, 'open') AND NOT EXISTS (SELECT"
-        " FROM penstock_bad AS b WHERE (b.fingerprint, b.occurrence) = (q.fingerprint, q.occurrence))",
-        slice_,
+    gone = (
+        "FROM ops.quarantine AS q WHERE (dataset, slice_key, state) = (%s, %s, 'open') AND NOT EXISTS (SELECT"
+        " FROM penstock_bad AS b WHERE (b.fingerprint, b.occurrence) = (q.fingerprint, q.occurrence))"
     )
+    cur.execute(f"{'SELECT' if adds else 'DELETE'} {gone}", slice_)
+    left = cur.rowcount if adds else 0
     cur.execute(
         "WITH kept AS (INSERT INTO ops.quarantine AS q"
         " (dataset, slice_key, run_id, rules, details, payload, fingerprint, occurrence)"
@@ -137,18 +148,20 @@ def keep_quarantine(cur: Cursor, stage: Stage) -> Kept:
         " ON CONFLICT (dataset, slice_key, fingerprint, occurrence) DO UPDATE"
         " SET run_id = excluded.run_id, rules = excluded.rules, details = excluded.details,"
         " last_seen = clock_timestamp(),"
-        " state = CASE q.state WHEN 'discarded' THEN q.state ELSE 'open' END,"
-        " closed_by = CASE q.state WHEN 'discarded' THEN q.closed_by END,"
-        " closed_reason = CASE q.state WHEN 'discarded' THEN q.closed_reason END,"
-        " closed_at = CASE q.state WHEN 'discarded' THEN q.closed_at END"
+        " state = CASE WHEN q.state = ANY(%s) THEN q.state ELSE 'open' END,"
+        " closed_by = CASE WHEN q.state = ANY(%s) THEN q.closed_by END,"
+        " closed_reason = CASE WHEN q.state = ANY(%s) THEN q.closed_reason END,"
+        " closed_at = CASE WHEN q.state = ANY(%s) THEN q.closed_at END"
         " RETURNING state, mended)"
         " SELECT count(*) FILTER (WHERE state = 'discarded'),"
-        " count(*) FILTER (WHERE state = 'open' AND mended IS NOT NULL) FROM kept",
-        (*slice_, stage.run_id),
+        " count(*) FILTER (WHERE state = 'open' AND mended IS NOT NULL),"
+        " count(*) FILTER (WHERE state = 'redriven') FROM kept",
+        (*slice_, stage.run_id, *[["discarded", "redriven"] if adds else ["discarded"]] * 4),
     )
     row = cur.fetchone()
     cur.execute("DROP TABLE penstock_bad")
-    return Kept(*row) if row else Kept(0, 0)
+    discarded, mended, standing = row or (0, 0, 0)
+    return Kept(discarded, mended, standing, left)
 
 
 def _where(

@@ -10,7 +10,7 @@ the quarantine, and a ledger row of kind `redrive` that holds the slice's new co
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final
 
@@ -18,7 +18,8 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Composable, Identifier, Literal
 
-from penstock.core.contract.ddl import ensure_table, table_name
+from penstock.core.checksum import note_checksum
+from penstock.core.contract.ddl import ensure_table
 from penstock.core.contract.model import Contract, LoadMode, SchemaPolicy
 from penstock.core.drift import with_evolved
 from penstock.core.errors import SchemaMismatch, StageMissing
@@ -31,8 +32,12 @@ from penstock.core.ledger import (
     record_version,
     seconds_so_far,
 )
+from penstock.core.load_modes import Applied
+from penstock.core.load_modes.merge import merge
+from penstock.core.load_modes.partitions import has_partition, join_partition, partition_name
+from penstock.core.load_modes.scd2 import scd2
 from penstock.core.mask import EXTRA
-from penstock.core.publish import join_rows, lock_merge, partition_name
+from penstock.core.publish import refusals_told
 from penstock.core.slice import Slice
 from penstock.core.stage import (
     DETAILS,
@@ -66,6 +71,7 @@ class Redriven:
         loaded: Rows that are in the table now.
         deduplicated: Rows that an equal or newer version of the same key stands for.
         still_open: Rows that break a rule and stay in quarantine.
+        filtered: Rows that only said that a key was deleted.
     """
 
     slice_key: str
@@ -73,6 +79,7 @@ class Redriven:
     loaded: int
     deduplicated: int
     still_open: int
+    filtered: int = 0
 
 
 def slices_with_open_rows(
@@ -142,16 +149,12 @@ def redrive(  # noqa: PLR0913 - which rows, on whose behalf, in which run: all o
 
 
 def _published(contract: Contract, slice_: Slice) -> Identifier | None:
-    replaces = contract.load_mode is LoadMode.REPLACE_PARTITION
-    return partition_name(contract, slice_) if replaces else None
+    return partition_name(contract, slice_) if contract.partitioned else None
 
 
 def _need_partition(cur: Cursor, contract: Contract, slice_: Slice) -> None:
     target = _published(contract, slice_)
-    if target is None:
-        return
-    cur.execute("SELECT to_regclass(%s) IS NOT NULL", (target.as_string(cur),))
-    if cur.fetchone() != (True,):
+    if target is not None and not has_partition(cur, contract, slice_):
         raise SchemaMismatch(
             f"The table has no partition {'.'.join(target.strings)}, though the slice is published.",
             dataset=contract.dataset,
@@ -206,7 +209,7 @@ def _version_of(cur: Cursor, stage: Stage) -> str | None:
     """Return a digest that changes when any of the staged rows' entries in the quarantine does."""
     cur.execute(
         SQL(
-            "SELECT md5(string_agg(id || ' ' || q.xmin, ',' ORDER BY id)) FROM ops.quarantine AS q"
+            "SELECT md5(string_agg(q.id || ' ' || q.xmin, ',' ORDER BY q.id)) FROM ops.quarantine AS q"
             " JOIN {} AS s ON s.{} = q.id"
         ).format(stage.table, Identifier(ROW_NUMBER))
     )
@@ -242,30 +245,30 @@ def _publish(
         StageMissing: The slice's quarantine is not what was staged any more.
         SchemaMismatch: The warehouse table does not fit the contract, or lacks the slice's partition.
     """
-    with conn, conn.cursor() as cur:
+    with refusals_told(contract, slice_), conn, conn.cursor() as cur:
         lock_slice(cur, stage)
         staged = need_stage(cur, stage)
         if _version_of(cur, stage) != staged.detail["version"]:
             raise stage_missing(stage, "The slice's quarantine changed while its rows were judged.", "redrive")
         ensure_table(cur, contract)
         passed = staged.extracted - staged.quarantined
-        loaded = _join(cur, contract, slice_, stage)
-        _settle(cur, stage, by)
-        result = Redriven(slice_.key, staged.extracted, loaded, passed - loaded, staged.quarantined)
+        _settle(cur, stage, by)  # first: deletions leave the rows that passed when they join
+        applied = _join(cur, contract, slice_, stage, passed)
+        same = passed - applied.loaded - applied.marks
+        result = Redriven(slice_.key, staged.extracted, applied.loaded, same, staged.quarantined, applied.marks)
         if passed:
-            _account(cur, contract, stage, staged, result, by=by, dag_id=dag_id)
+            noted = {"by": by, **note_checksum(cur, contract, partition_name(contract, slice_))}
+            _account(cur, contract, stage, staged, result, noted, dag_id=dag_id)
         drop_stage(cur, stage)
     return result
 
 
-def _join(cur: Cursor, contract: Contract, slice_: Slice, stage: Stage) -> int:
-    """Insert the rows that passed; return by how many rows of this slice the table has more."""
-    target = _published(contract, slice_)
-    if target is None:
-        lock_merge(cur, contract)
-        return sum(join_rows(cur, contract, table_name(contract), stage.typed))
-    inserted, _ = join_rows(cur, contract, target, stage.typed)
-    return inserted
+def _join(cur: Cursor, contract: Contract, slice_: Slice, stage: Stage, passed: int) -> Applied:
+    """Put the rows that passed beside those that are published; `loaded` is by how many rows the slice has more."""
+    if contract.partitioned:
+        return join_partition(cur, contract, slice_, stage.typed)
+    mode = scd2 if contract.load_mode is LoadMode.SCD2 else merge
+    return mode(cur, contract, slice_, stage.typed, passed, again=False)
 
 
 def _settle(cur: Cursor, stage: Stage, by: str) -> None:
@@ -285,20 +288,27 @@ def _settle(cur: Cursor, stage: Stage, by: str) -> None:
 
 
 def _account(
-    cur: Cursor, contract: Contract, stage: Stage, staged: Staged, result: Redriven, *, by: str, dag_id: str | None
+    cur: Cursor,
+    contract: Contract,
+    stage: Stage,
+    staged: Staged,
+    result: Redriven,
+    noted: Mapping[str, str],
+    *,
+    dag_id: str | None,
 ) -> None:
     now = current_outcome(cur, stage.dataset, stage.slice_key)
     assert now is not None  # noqa: S101 - only a published slice has quarantined rows
-    passed = result.loaded + result.deduplicated
     outcome = replace(
         now,
         loaded=now.loaded + result.loaded,
         deduplicated=now.deduplicated + result.deduplicated,
-        quarantined=now.quarantined - passed,
+        quarantined=now.quarantined - (result.considered - result.still_open),
+        filtered=now.filtered + result.filtered,
     )
     record_version(cur, contract)
     seconds = (staged.extract_seconds, staged.validate_seconds, seconds_so_far(cur))
     counts = asdict(result)
     counts.pop("slice_key")
-    attempt = Attempt(outcome, kind="redrive", dag_id=dag_id, seconds=seconds, detail={"by": by, **counts})
+    attempt = Attempt(outcome, kind="redrive", dag_id=dag_id, seconds=seconds, detail={**noted, **counts})
     record_attempt(cur, stage, contract, attempt)

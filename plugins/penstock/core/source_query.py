@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
@@ -10,6 +13,7 @@ from psycopg2.sql import SQL, Composed, Identifier
 from penstock.core.contract.model import SLICE_FIELD, Column, Contract
 from penstock.core.drift import stated_columns, with_evolved
 from penstock.core.errors import SchemaMismatch
+from penstock.core.ledger import current_attempts
 from penstock.core.slice import Slice
 from penstock.core.source_table import is_naive, widens
 from penstock.core.stage import Stage, column_types, create_stage, default_to_slice, record_stage
@@ -40,12 +44,30 @@ def _staged_type(column: Column, present: dict[str, str]) -> str:
     return column.type if fits else "text"
 
 
-def stage_query(warehouse: Connection, contract: Contract, slice_: Slice, stage: Stage, sql: str) -> int:
+def stage_query(
+    warehouse: Connection,
+    contract: Contract,
+    slice_: Slice,
+    stage: Stage,
+    sql: str,
+    *,
+    producers: Sequence[str] = (),
+    detail: Mapping[str, Any] | None = None,
+) -> int:
     """Stage what a query gives for a slice; commits.
 
     The query may bind `%(slice_key)s`, `%(slice_start)s` and `%(slice_end)s`, and must name its columns as the
     contract does. A column whose type could lose something on the way to the contract's (say, a sum of unbounded
     scale) is staged as text and cast by the gate, never rounded.
+
+    Args:
+        warehouse: Connection to the warehouse.
+        contract: The contract.
+        slice_: The slice.
+        stage: The run's stage; what an earlier attempt left in it is replaced.
+        sql: The query.
+        producers: Datasets that the query reads: which attempt at their slice it has read is kept with the stage.
+        detail: What else is kept with the stage and in the ledger.
 
     Returns:
         The number of rows staged.
@@ -87,6 +109,8 @@ def stage_query(warehouse: Connection, contract: Contract, slice_: Slice, stage:
                 next_step="give a timestamptz (AT TIME ZONE), or state `logicalTypeOptions.defaultTimezone`, and clear"
                 " `extract`.",
             )
+        # Before the rows are read: a producer that publishes in between has newer rows than is said, never older ones.
+        read = current_attempts(cur, producers, slice_.key)
         types = [(column.name, _staged_type(column, present)) for column in contract.columns]
         create_stage(cur, stage, types, contract)
         default_to_slice(cur, stage, contract, slice_)
@@ -100,5 +124,6 @@ def stage_query(warehouse: Connection, contract: Contract, slice_: Slice, stage:
         )
         rows = cur.rowcount
         default_to_slice(cur, stage, contract, None)
-        record_stage(cur, stage, contract, extracted=rows, detail={"source": "query"})
+        told = {"source": "query", "producers": read, **(detail or {})}
+        record_stage(cur, stage, contract, extracted=rows, detail=told)
     return rows

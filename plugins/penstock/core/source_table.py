@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
 from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
-from penstock.core.contract.model import SLICE_FIELD, Column, Contract
+from penstock.core.checksum import source_checksum
+from penstock.core.contract.model import SLICE_FIELD, Column, Contract, Reconcile
 from penstock.core.copy_pipe import pipe_copy
 from penstock.core.drift import Extracted, decide, with_evolved
 from penstock.core.errors import SchemaMismatch
 from penstock.core.landing import UNKNOWN_FIELDS
+from penstock.core.parallel_read import Ranges, Readers, cut, fill_together
 from penstock.core.slice import Slice
-from penstock.core.stage import LANDING, Stage, column_types, copy_into, create_stage, record_stage, slice_value
+from penstock.core.stage import (
+    LANDING,
+    Stage,
+    begin_snapshot,
+    column_types,
+    copy_into,
+    create_stage,
+    record_stage,
+    slice_value,
+)
 
 _WIDENS: Final = {
     "smallint": {"integer", "bigint", "numeric"},
@@ -91,7 +103,12 @@ def _note(watched: Sequence[str]) -> Composed:
     ).format(names=SQL(", ").join(map(Identifier, watched)), rule=Literal(UNKNOWN_FIELDS), texts=texts)
 
 
-def _check_columns(contract: Contract, present: dict[str, str], stage: Stage, table: str) -> None:
+def check_columns(contract: Contract, present: dict[str, str], stage: Stage, table: str) -> None:
+    """Hold a source's columns to what cuts it into slices and reads its times.
+
+    Raises:
+        SchemaMismatch: There is no such table, it cannot be cut into slices, or its times say no offset.
+    """
     cut_by = contract.slice_column
     naive = [c.source_name for c in contract.columns if is_naive(c, present.get(c.source_name, ""))]
     next_step = "correct the table's name in the DAG, or the contract, and clear `extract`."
@@ -109,22 +126,69 @@ def _check_columns(contract: Contract, present: dict[str, str], stage: Stage, ta
 
 
 def _rows(
-    contract: Contract, selected: Sequence[Composable], table: Identifier, present: dict[str, str], slice_: Slice
+    contract: Contract,
+    selected: Sequence[Composable],
+    table: Identifier,
+    present: dict[str, str],
+    slice_: Slice,
+    only: Sequence[Composable] = (),
 ) -> Composed:
+    """Return the query of the slice's rows, or of those `only` that keep further conditions."""
     query = SQL("SELECT {} FROM {}").format(SQL(", ").join(selected), table)
+    moment = slice_moment(contract, present)
+    conditions = list(only)
+    if moment is not None:
+        conditions.append(SQL("{} >= {}").format(moment, Literal(slice_.start)))
+        conditions.append(SQL("{} < {}").format(moment, Literal(slice_.end)))
+    return SQL("{} WHERE {}").format(query, SQL(" AND ").join(conditions)) if conditions else query
+
+
+def _ranges(
+    out: Cursor,
+    contract: Contract,
+    query: Composed,
+    table: Identifier,
+    present: dict[str, str],
+    slice_: Slice,
+    readers: Readers,
+) -> Ranges:
+    column = contract.slice_column
+    by_day = column is not None and present.get(column.source_name) == "date"
+    return cut(out, query, table, readers, None if by_day else slice_moment(contract, present), slice_)
+
+
+def slice_moment(contract: Contract, present: Mapping[str, str]) -> Composable | None:
+    """Return what tells the slice of a row of the source (in a session in UTC); None where each takes the whole table.
+
+    Args:
+        contract: The contract.
+        present: Type of each of the source's columns.
+    """
     column = contract.slice_column
     if column is None or column.source_name == SLICE_FIELD:
-        return query
+        return None
     moment: Composable = Identifier(column.source_name)
     if column.timezone and not present[column.source_name].endswith("with time zone"):
         moment = SQL("({}::timestamp AT TIME ZONE {})").format(moment, Literal(column.timezone))
-    return SQL("{} WHERE {c} >= {start} AND {c} < {end}").format(
-        query, c=moment, start=Literal(slice_.start), end=Literal(slice_.end)
-    )
+    return moment
+
+
+def read_columns(contract: Contract, present: dict[str, str], slice_: Slice) -> dict[str, tuple[Composed, str]]:
+    """Return by the contract's name of each column how the source gives it, and the type it is staged in."""
+    names = [column.name for column in contract.columns]
+    return dict(zip(names, _read(contract, present, slice_), strict=True))
 
 
 def stage_table(
-    source: Connection, warehouse: Connection, contract: Contract, slice_: Slice, stage: Stage, table: str
+    source: Connection,
+    warehouse: Connection,
+    contract: Contract,
+    slice_: Slice,
+    stage: Stage,
+    table: str,
+    *,
+    detail: Mapping[str, Any] | None = None,
+    readers: Readers | None = None,
 ) -> Extracted:
     """Stage one slice of a source table, cut by the contract's slice column; commits the warehouse.
 
@@ -137,35 +201,51 @@ def stage_table(
         slice_: The slice.
         stage: The run's stage; what an earlier attempt left in it is replaced.
         table: `schema.table` at the source.
+        detail: What else is kept with the stage and in the ledger, such as the `conn_id` of the source.
+        readers: Where a large table may be read by several sessions. The rows are those that one would read.
 
     Raises:
+        SourceUnavailable: Somebody waits to change the table, so that further readers cannot join.
         SchemaMismatch: The source lacks the table, its columns do not fit the contract, or it cannot be cut into
             slices.
     """
     name = Identifier(*table.split("."))
-    # Repeatable read: the columns are looked up and the rows are read in one snapshot.
-    source.set_session(readonly=True, isolation_level="REPEATABLE READ")
+    begin_snapshot(source)  # the columns are looked up, and the rows are read and summed up, in one snapshot
     with source, source.cursor() as out, warehouse, warehouse.cursor() as cur:
-        out.execute("SET TIME ZONE 'UTC'")
-        out.execute("SET DateStyle = 'ISO, YMD'")  # what travels as text is read by the gate as ISO 8601
         contract = with_evolved(cur, contract)
         present = column_types(out, name)
-        _check_columns(contract, present, stage, table)
+        check_columns(contract, present, stage, table)
         drift = decide(contract, present, stage)
         contract = drift.extend(contract)
         read = _read(contract, present, slice_)
         columns = [(column.name, type_) for column, (_, type_) in zip(contract.columns, read, strict=True)]
-        create_stage(cur, stage, columns, contract, landing=bool(drift.watched))
         selected: list[Composable] = [expression for expression, _ in read]
         names = [column for column, _ in columns]
         if drift.watched:
             selected.append(_note(drift.watched))
             names.append(LANDING)
-        rows = pipe_copy(
-            out,
-            SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(_rows(contract, selected, name, present, slice_)),
-            cur,
-            copy_into(stage, names, binary=True),
-        )
-        record_stage(cur, stage, contract, extracted=rows, detail={"source": table, **drift.detail()})
-    return Extracted(rows, drift)
+
+        def make(making: Cursor, where: Stage) -> None:
+            create_stage(making, where, columns, contract, landing=bool(drift.watched))
+
+        def copy_out(*only: Composable) -> Composed:
+            rows_of = _rows(contract, selected, name, present, slice_, only)
+            return SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(rows_of)
+
+        ranges = Ranges()
+        if readers is not None and readers.count > 1:
+            query = _rows(contract, selected, name, present, slice_)
+            ranges = _ranges(out, contract, query, name, present, slice_, readers)
+        if readers is not None and ranges.conditions:
+            copy_outs = [copy_out(condition) for condition in ranges.conditions]
+            rows = fill_together(readers, (source, warehouse), name, stage, make, copy_outs, names)
+        else:
+            make(cur, stage)
+            rows = pipe_copy(out, copy_out(), cur, copy_into(stage, names, binary=True))
+        found: dict[str, Any] = {"source": table, "source_rows": rows}
+        if contract.reconcile is Reconcile.CHECKSUM:
+            total = source_checksum(contract, read_columns(contract, present, slice_))
+            out.execute(_rows(contract, [total], name, present, slice_))
+            found["source_checksum"] = str(out.fetchall()[0][0])
+        record_stage(cur, stage, contract, extracted=rows, detail={**(detail or {}), **found, **drift.detail()})
+    return Extracted(rows, drift, one_reader=ranges.why_not)

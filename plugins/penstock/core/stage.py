@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+import psycopg2.errors
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extras import Json
 from psycopg2.sql import SQL, Composed, Identifier, Literal
 
+from penstock.core.attempts import Try, refuse_superseded, with_try
 from penstock.core.contract.model import SLICE_FIELD, Column, Contract
 from penstock.core.errors import StageMissing
 from penstock.core.slice import Slice
@@ -26,6 +29,7 @@ REASONS: Final = "_rules"
 DETAILS: Final = "_details"
 LANDING: Final = "_landing"
 """What the landing says of a row beside its values, NULL for most: `{"rules": […], "details": […], "extra": {…}}`."""
+_UNFINISHED: Final = "__r"
 _MAX_STEM: Final = 40  # 63 bytes for a Postgres name, less the digest and the longest suffix
 
 
@@ -38,12 +42,14 @@ class Stage:
         dataset: The dataset.
         slice_key: The slice.
         run_id: The Airflow run.
+        by: The try of a task that works on it; None outside Airflow.
     """
 
     name: str
     dataset: str
     slice_key: str
     run_id: str
+    by: Try | None = None
 
     @property
     def table(self) -> Identifier:
@@ -75,11 +81,11 @@ class Staged:
     validate_seconds: float
 
 
-def stage_of(dataset: str, slice_: Slice, run_id: str) -> Stage:
-    """Name the stage of a run; the same arguments always give the same name."""
+def stage_of(dataset: str, slice_: Slice, run_id: str, by: Try | None = None) -> Stage:
+    """Name the stage of a run; the same dataset, slice and run always give the same name."""
     digest = hashlib.sha256(f"{dataset}\n{slice_.key}\n{run_id}".encode()).hexdigest()[:14]
     stem = dataset.replace("/", "__")[:_MAX_STEM]
-    return Stage(f"{stem}_{digest}", dataset, slice_.key, run_id)
+    return Stage(f"{stem}_{digest}", dataset, slice_.key, run_id, by)
 
 
 def create_stage(
@@ -93,7 +99,11 @@ def create_stage(
         columns: Name and type of each column, in the order in which they will be copied.
         contract: The contract; if any type differs from its own, the rows are numbered for the cast.
         landing: Whether rows come with a note (see `LANDING`); then they are numbered too.
+
+    Raises:
+        StageBusy: A later try of the task has staged the rows.
     """
+    _refuse_superseded(cur, stage)
     drop_stage(cur, stage)
     definitions = [
         SQL("{} {}").format(Identifier(name), SQL(type_))  # a canonical type: see contract.types
@@ -106,15 +116,48 @@ def create_stage(
     cur.execute(SQL("CREATE TABLE {} ({})").format(stage.table, SQL(", ").join(definitions)))
 
 
-def copy_into(stage: Stage, columns: Sequence[str], *, binary: bool, delimiter: str = ",") -> Composed:
-    """Return the COPY statement that fills a stage created in the same transaction.
+def unfinished_stage(cur: Cursor, stage: Stage) -> Stage:
+    """Name the table that the sessions of this attempt fill; it becomes the stage by `finish_stage`.
 
-    FREEZE is allowed there, and spares the gate's scan from writing hint bits.
+    No other attempt gives the same name: one that goes on though it was given up must not add to the rows of the next.
+    """
+    cur.execute("SELECT pg_current_xact_id()::text")
+    row = cur.fetchone()
+    digest = hashlib.sha256(row[0].encode() if row else b"").hexdigest()[:5]
+    return replace(stage, name=f"{stage.name}{_UNFINISHED}{digest}")
+
+
+def drop_unfinished(conn: Connection, stage: Stage) -> None:
+    """Drop what earlier attempts at a stage left unfinished, but for what is being written to; commits."""
+    with conn, conn.cursor() as cur:
+        cur.execute(
+            "SELECT relname FROM pg_class WHERE relnamespace = 'staging'::regnamespace AND relkind = 'r'"
+            " AND starts_with(relname, %s)",
+            (f"{stage.name}{_UNFINISHED}",),
+        )
+        tables = [Identifier("staging", name) for (name,) in cur.fetchall()]
+    for table in tables:
+        with suppress(psycopg2.errors.LockNotAvailable), conn, conn.cursor() as cur:
+            cur.execute("SET LOCAL lock_timeout = '1s'")
+            cur.execute(SQL("DROP TABLE IF EXISTS {}").format(table))
+
+
+def finish_stage(cur: Cursor, unfinished: Stage, stage: Stage) -> None:
+    """Let a filled table take the place of the stage; in the caller's transaction."""
+    drop_stage(cur, stage)
+    cur.execute(SQL("ALTER TABLE {} RENAME TO {}").format(unfinished.table, Identifier(stage.name)))
+
+
+def copy_into(
+    stage: Stage, columns: Sequence[str], *, binary: bool, delimiter: str = ",", freeze: bool = True
+) -> Composed:
+    """Return the COPY statement that fills a stage.
+
+    FREEZE spares the gate's scan from writing hint bits; it is allowed in the transaction that made the stage only.
     """
     form = SQL("FORMAT binary") if binary else SQL("FORMAT csv, DELIMITER {}").format(Literal(delimiter))
-    return SQL("COPY {} ({}) FROM STDIN ({}, FREEZE)").format(
-        stage.table, SQL(", ").join(map(Identifier, columns)), form
-    )
+    options = SQL("{}, FREEZE").format(form) if freeze else form
+    return SQL("COPY {} ({}) FROM STDIN ({})").format(stage.table, SQL(", ").join(map(Identifier, columns)), options)
 
 
 def slice_value(column: Column, slice_: Slice) -> object:
@@ -146,13 +189,32 @@ def _literal(column: Column, slice_: Slice) -> Composed:
 
 
 def record_stage(cur: Cursor, stage: Stage, contract: Contract, *, extracted: int, detail: dict[str, Any]) -> None:
-    """Record a filled stage; in the transaction that fills it, whose age is taken as the time of the extract."""
+    """Record a filled stage; in the transaction that fills it, whose age is taken as the time of the extract.
+
+    Raises:
+        StageBusy: A later try of the task has staged the rows.
+    """
+    _refuse_superseded(cur, stage)
+    detail = with_try(stage, "extract", detail)
     cur.execute(
         "INSERT INTO ops.stage (name, dataset, slice_key, run_id, state, extracted, contract_hash, detail,"
         " extract_seconds) VALUES (%s, %s, %s, %s, 'staged', %s, %s, %s,"
         " extract(epoch FROM clock_timestamp() - now()))",
         (stage.name, stage.dataset, stage.slice_key, stage.run_id, extracted, contract.hash, Json(detail)),
     )
+
+
+def _refuse_superseded(cur: Cursor, stage: Stage) -> None:
+    """Stop a try of the extract whose successor has staged the rows, or has seen them published."""
+    if stage.by is None:
+        return
+    cur.execute(
+        "SELECT detail FROM ops.stage WHERE name = %s UNION ALL SELECT detail FROM ops.slice_ledger"
+        " WHERE (dataset, slice_key, run_id) = (%s, %s, %s)",
+        (stage.name, stage.dataset, stage.slice_key, stage.run_id),
+    )
+    for (detail,) in cur.fetchall():
+        refuse_superseded(stage, "extract", detail)
 
 
 def read_stage(cur: Cursor, stage: Stage) -> Staged | None:
@@ -211,7 +273,17 @@ def open_session(conn: Connection) -> None:
     Times are UTC, text is UTF-8, and a date is year, month, day: one that could be read in two ways does not cast.
     """
     with conn, conn.cursor() as cur:
-        cur.execute("SET TIME ZONE 'UTC'")
-        cur.execute("SET DateStyle = 'ISO, YMD'")
-        cur.execute("SET application_name = 'penstock'")
+        # The last three: a host that went away without a word keeps its locks for a minute, not for Linux' two hours.
+        cur.execute(
+            "SET TIME ZONE 'UTC'; SET DateStyle = 'ISO, YMD'; SET application_name = 'penstock';"
+            " SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10; SET tcp_keepalives_count = 3"
+        )
     conn.set_client_encoding("UTF8")
+
+
+def begin_snapshot(source: Connection) -> None:
+    """Begin a read-only transaction in which the source stands still; its texts are as the gate reads them."""
+    source.set_session(readonly=True, isolation_level="REPEATABLE READ")
+    with source.cursor() as out:
+        out.execute("SET TIME ZONE 'UTC'")
+        out.execute("SET DateStyle = 'ISO, YMD'")  # what travels as text is read by the gate as ISO 8601

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import psycopg2.extensions
 
+from penstock.core.errors import PenstockError
 from penstock.local.binaries import program
 from penstock.local.errors import LocalError
 from penstock.local.layout import Layout
@@ -23,7 +24,7 @@ def main(arguments: list[str]) -> int:
         return 2
     try:
         return COMMANDS[arguments[0]](Stack(Layout.find()))
-    except (LocalError, PermissionError) as error:
+    except (LocalError, PenstockError, PermissionError) as error:
         print(f"penstock: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

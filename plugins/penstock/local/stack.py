@@ -17,7 +17,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import psycopg2
 
-from penstock.local.airflow_api import AirflowApi
+from penstock.airflow_api import AirflowApi
 from penstock.local.connections import libpq_dsn
 from penstock.local.environment import ADMIN, admin_password, airflow_environment, secret
 from penstock.local.errors import StackError

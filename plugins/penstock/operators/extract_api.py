@@ -57,8 +57,8 @@ class ApiExtractOperator(SliceOperator):
         folder = attempt_folder(work.stage, context["ti"].try_number)
         try:
             self._land(work, folder)
-            detail = {"source": self.endpoint, "lake": str(folder)}
-            with closing(self.warehouse.session()) as warehouse:
+            detail = {"source": self.endpoint, "lake": str(folder), **self.asked}
+            with closing(self.session(work)) as warehouse:
                 found = stage_lake(warehouse, work.contract, work.stage, folder, detail)
         except PenstockError as error:
             error.dataset, error.slice_key = work.contract.dataset, work.slice.key

@@ -12,6 +12,7 @@ from penstock.operators.slices import SliceOperator
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
+    from penstock.core.contract import Contract
     from penstock.core.source_file import FileFormat, FileKind
 
 
@@ -72,8 +73,8 @@ class FileExtractOperator(SliceOperator):
         folder = attempt_folder(work.stage, context["ti"].try_number)
         try:
             size = land_file(folder, path, read_blocks(path))["bytes"]
-            detail = {"source": path, "lake": str(folder)}
-            with closing(self.warehouse.session()) as warehouse:
+            detail = {"source": path, "lake": str(folder), **self.asked}
+            with closing(self.session(work)) as warehouse:
                 found = stage_file(warehouse, work.contract, work.slice, work.stage, folder, form, detail)
         except PenstockError as error:
             error.dataset, error.slice_key = work.contract.dataset, work.slice.key
@@ -88,6 +89,10 @@ class FileExtractOperator(SliceOperator):
             "file": path,
             "lake": str(folder),
         }
+
+    def reads_now(self, contract: Contract) -> bool:  # noqa: ARG002 - the path alone decides
+        """Tell whether the path is the same for every slice."""
+        return "{slice}" not in self.path and "{{" not in self.path
 
     def _format(self) -> FileFormat:
         from penstock.core.source_file import FileFormat, FileKind, file_kind

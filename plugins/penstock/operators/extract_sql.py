@@ -11,6 +11,8 @@ from penstock.operators.slices import SliceOperator
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
+    from penstock.core.contract import Contract
+
 
 class SqlExtractOperator(SliceOperator):
     """Stages what a query gives for the slice.
@@ -35,7 +37,19 @@ class SqlExtractOperator(SliceOperator):
         from penstock.core.source_query import stage_query
 
         work = self.work(context)
-        with closing(self.warehouse.session()) as warehouse:
-            rows = stage_query(warehouse, work.contract, work.slice, work.stage, self.sql)
+        with closing(self.session(work)) as warehouse:
+            rows = stage_query(
+                warehouse,
+                work.contract,
+                work.slice,
+                work.stage,
+                self.sql,
+                producers=self.producers,
+                detail=self.asked,
+            )
         self.log.info("Staged %d rows in staging.%s", rows, work.stage.name)
         return {"slice": work.slice.key, "stage": work.stage.name, "extracted": rows}
+
+    def reads_now(self, contract: Contract) -> bool:  # noqa: ARG002 - the query alone decides
+        """Tell whether the query binds nothing of the slice."""
+        return "%(slice_" not in self.sql

@@ -38,7 +38,7 @@ class PublishOperator(SliceOperator):
         from penstock.core.publish import publish
 
         work = self.work(context)
-        with closing(self.warehouse.session()) as warehouse:
+        with closing(self.session(work)) as warehouse:
             outcome = publish(warehouse, work.contract, work.slice, work.stage, dag_id=context["ti"].dag_id)
             outcome = self._redrive_mends(warehouse, work, context["ti"].dag_id) or outcome
         summary = {"slice": work.slice.key, **asdict(outcome)}

@@ -32,7 +32,7 @@ class ValidateOperator(SliceOperator):
         from penstock.core.gate.judge import judge, refuse
 
         work = self.work(context)
-        with closing(self.warehouse.session()) as warehouse:
+        with closing(self.session(work)) as warehouse:
             gated = judge(
                 warehouse,
                 work.contract,

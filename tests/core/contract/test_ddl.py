@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -120,6 +121,29 @@ def test_first_slices_at_once_make_one_table(bench: Any, build: Any) -> None:
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(first, range(6)))
     assert bench.one("SELECT count(*) FROM pg_tables WHERE schemaname = 'test'") == 1
+
+
+def test_first_slices_of_a_domains_datasets_at_once_make_one_schema(bench: Any, build: Any) -> None:
+    """Several datasets of one new domain are published for the first time at the same moment."""
+    contracts = [
+        build.contract(build.ORDERS, lambda document, n=n: document["schema"][0].update(name=f"orders_{n}"))
+        for n in range(6)
+    ]
+    together = threading.Barrier(len(contracts))
+
+    def first(contract: Any) -> None:
+        connection = psycopg2.connect(bench.dsn)
+        try:
+            with connection, connection.cursor() as cur:
+                together.wait()
+                ensure_table(cur, contract)
+                cur.execute("SELECT pg_sleep(0.05)")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(contracts)) as pool:
+        list(pool.map(first, contracts))
+    assert bench.one("SELECT count(*) FROM pg_tables WHERE schemaname = 'test'") == len(contracts)
 
 
 def test_another_table_is_refused_with_every_difference(bench: Any, build: Any) -> None:

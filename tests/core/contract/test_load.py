@@ -70,7 +70,15 @@ def gx(expectation: str, name: str | None = None, **kwargs: Any) -> Document:
     return body | ({"name": name} if name else {})
 
 
+def retention(value: Any, unit: str = "d") -> Edit:
+    """State how long slices are kept."""
+    return lambda document: document.update(
+        slaProperties=[{"property": "retention", "value": value, "unit": unit}],
+    )
+
+
 MERGE = custom("loadMode", "merge")
+SCD2 = custom("loadMode", "scd2")
 NOT_NULL = "expect_column_values_to_not_be_null"
 BETWEEN = "expect_column_values_to_be_between"
 
@@ -103,10 +111,9 @@ BROKEN: dict[str, tuple[list[Edit], str]] = {
     "too many arguments": ([put(2, physicalType="numeric(8,2,1)")], "has more arguments than numeric takes"),
     "arguments where none fit": ([put(0, physicalType="bigint(8)")], "has more arguments than bigint takes"),
     # load mode
-    "no load mode": ([without("loadMode")], "loadMode: None is not one of replace_partition, merge, append"),
-    "load mode to come": (
-        [custom("loadMode", "scd2")],
-        "'scd2' is not built yet; this version knows replace_partition",
+    "no load mode": (
+        [without("loadMode")],
+        "loadMode: None is not one of append, replace_partition, merge, scd2, snapshot",
     ),
     "unknown load mode": ([custom("loadMode", "replace")], "'replace' is not one of"),
     "load mode is a list": ([custom("loadMode", ["merge"])], "is not one of"),
@@ -124,7 +131,10 @@ BROKEN: dict[str, tuple[list[Edit], str]] = {
         "schema.properties: merge needs a primaryKey",
     ),
     "merge without cursor": ([MERGE, without("partitionBy")], "cursor: merge needs the column that orders"),
-    "merge with partition": ([MERGE, custom("cursor", "sold_at")], "partitionBy: a merged table is not partitioned"),
+    "merge with partition": (
+        [MERGE, custom("cursor", "sold_at")],
+        "partitionBy: the table of a merge is not partitioned",
+    ),
     "cursor in the key": (
         [MERGE, without("partitionBy"), custom("cursor", "order_id")],
         "cursor: is part of the primaryKey",
@@ -132,6 +142,57 @@ BROKEN: dict[str, tuple[list[Edit], str]] = {
     "cursor may be null": (
         [MERGE, without("partitionBy"), custom("cursor", "amount")],
         r"properties\[amount\]: must be `required: true`",
+    ),
+    "append without the slice": (
+        [custom("loadMode", "append"), without("partitionBy")],
+        r"append needs one date or timestamp column with `physicalName: \$slice`",
+    ),
+    "snapshot that says how it is cut": (
+        [custom("loadMode", "snapshot"), put(3, physicalName="$slice")],
+        r"partitionBy: of snapshot is the column with `physicalName: \$slice`; leave it out",
+    ),
+    "snapshot with two slices": (
+        [
+            custom("loadMode", "snapshot"),
+            without("partitionBy"),
+            put(3, physicalName="$slice"),
+            lambda d: table(d)["properties"].append({"name": "day", "physicalType": "date", "physicalName": "$slice"}),
+        ],
+        "snapshot needs one date or timestamp column",
+    ),
+    "append to a slice that may be null": (
+        [custom("loadMode", "append"), without("partitionBy"), put(3, physicalName="$slice", required=False)],
+        r"properties\[sold_at\]: must be `required: true`",
+    ),
+    "scd2 without a key": (
+        [SCD2, without("partitionBy"), custom("cursor", "sold_at"), put(0, primaryKey=False)],
+        "schema.properties: scd2 needs a primaryKey",
+    ),
+    "scd2 without a cursor": ([SCD2, without("partitionBy")], "cursor: scd2 needs the column that orders versions"),
+    "scd2 by a number": (
+        [SCD2, without("partitionBy"), custom("cursor", "amount"), put(2, required=True)],
+        "cursor: of scd2 must be a date or timestamp",
+    ),
+    "scd2 over a column of its own": (
+        [SCD2, without("partitionBy"), custom("cursor", "sold_at"), put(1, name="valid_to")],
+        r"properties\[valid_to\]: scd2 adds a column of this name itself",
+    ),
+    # deletes
+    "tombstone that is no column": ([custom("tombstone", "gone")], "tombstone: there is no column 'gone'"),
+    "tombstone that is a list": ([custom("tombstone", ["code"])], r"tombstone: there is no column \['code'\]"),
+    "tombstone of text": ([custom("tombstone", "code")], "tombstone: must be a boolean"),
+    "deletes without a tombstone": ([custom("deletes", "soft")], "deletes: says nothing without `tombstone`"),
+    "deletes in another way": (
+        [custom("tombstone", "sold_at"), custom("deletes", "never")],
+        "deletes: 'never' is not one of hard, soft",
+    ),
+    # reconciliation and retention
+    "reconcile by eye": ([custom("reconcile", "eye")], "reconcile: 'eye' is not one of count, checksum"),
+    "retention of no length": ([retention(0)], r"slaProperties\[0\]: a retention is a whole number of d, day"),
+    "retention in moons": ([retention(3, unit="moon")], "not 3 'moon'"),
+    "retention of history": (
+        [SCD2, without("partitionBy"), custom("cursor", "sold_at"), retention(3)],
+        r"slaProperties\[0\]: a retention cuts off history",
     ),
     # budget
     "budget in words": ([custom("quarantineBudget", "a few")], "quarantineBudget: 'a few' is neither a share"),
@@ -267,7 +328,7 @@ def test_all_problems_are_found_in_one_go(build: Any) -> None:
 def test_check_all_reports_every_broken_file(build: Any) -> None:
     """All files below the folder are read; sound ones say nothing, broken ones all they have to say."""
     build.write(build.ORDERS)
-    build.write(build.edited(build.PEOPLE, custom("loadMode", "scd2")))
+    build.write(build.edited(build.PEOPLE, custom("loadMode", "replace")))
     other = build.edited(build.ORDERS, lambda d: table(d).update(name="other"), put(2, physicalType="money"))
     build.write(other)
     (build.folder / "test" / "junk.yml").write_text("a: [", encoding="utf-8")

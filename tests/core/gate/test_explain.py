@@ -10,6 +10,8 @@ from psycopg2.sql import SQL, Identifier, Literal
 from penstock.core.errors import StageMissing
 from penstock.core.gate.explain import explain, sql_text
 from penstock.core.slice import day_slice
+from tests.core.load_modes.reference import Row, Variant
+from tests.core.load_modes.tables import VARIANTS, document, staged
 
 DAY = "2026-01-01"
 COLUMNS = "order_id bigint, code text, amount numeric(8,2), sold_at timestamptz"
@@ -66,3 +68,17 @@ def test_a_staged_slice_is_analyzed(bench: Any, build: Any) -> None:
     bench.publish(contract, stage)
     with bench.conn, bench.conn.cursor() as cur:
         assert '"test"."orders"' in explain(contract, day_slice(DAY), cur, analyze=True)
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_every_load_mode_is_explained(bench: Any, build: Any, variant: Variant) -> None:
+    """The scan as printed runs, and says that a row that only tells of a deletion may lack the rest."""
+    contract = build.contract(document(variant))
+    staged(bench.conn, contract, DAY, [Row(1, "A", f"{DAY} 07:00"), Row(2, "?", f"{DAY} 07:00")], "shown")
+    with bench.conn, bench.conn.cursor() as cur:
+        text = explain(contract, day_slice(DAY), cur, analyze=True)
+        scan = text[text.index("SELECT\n") : text.index(";", text.index("SELECT\n"))]
+        cur.execute(scan)
+        assert cur.fetchone()[0] == 1  # the other row is aside
+    assert "Execution Time" in text
+    assert ('"gone" IS TRUE' in text) is (variant.tombstone == "hard")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
-from penstock.core.contract.model import Column, Contract, LoadMode
+from penstock.core.contract.model import VALIDITY, Column, Contract, LoadMode
 from penstock.core.contract.shape import ColumnShape, TableShape, read_shape
 from penstock.core.errors import SchemaMismatch
 
@@ -24,6 +24,26 @@ def has_table_key(contract: Contract) -> bool:
     return bool(contract.key) and (contract.partition_by is None or contract.partition_by in contract.key)
 
 
+def table_columns(contract: Contract) -> tuple[Column, ...]:
+    """Return the columns of the contract's table: its own, and in an scd2 table those of the versions' validity."""
+    if contract.load_mode is not LoadMode.SCD2:
+        return contract.columns
+    assert contract.cursor is not None  # noqa: S101 - checked when the contract is read
+    moment, (since, until) = contract.column(contract.cursor).type, VALIDITY
+    return (
+        *contract.columns,
+        Column(since, since, moment, required=True, description="The version is valid from then on"),
+        Column(until, until, moment, description="The version is valid until before then; NULL: it is the current one"),
+    )
+
+
+def table_key(contract: Contract) -> tuple[str, ...]:
+    """Return the columns of the table's primary key; empty where the table has none."""
+    if not has_table_key(contract):
+        return ()
+    return (*contract.key, VALIDITY[0]) if contract.load_mode is LoadMode.SCD2 else contract.key
+
+
 def _column(column: Column) -> Composed:
     null = SQL(" NOT NULL") if column.required else SQL("")
     return SQL("{} {}{}").format(Identifier(column.name), SQL(column.type), null)  # type: canonical, contract.types
@@ -37,9 +57,10 @@ def column_comment(column: Column) -> str | None:
 
 def create_statements(contract: Contract) -> list[Composed]:
     """Return the statements that create the contract's table with its key, partitioning and comments."""
-    parts: list[Composable] = [_column(column) for column in contract.columns]
-    if has_table_key(contract):
-        parts.append(SQL("PRIMARY KEY ({})").format(SQL(", ").join(map(Identifier, contract.key))))
+    columns = table_columns(contract)
+    parts: list[Composable] = [_column(column) for column in columns]
+    if key := table_key(contract):
+        parts.append(SQL("PRIMARY KEY ({})").format(SQL(", ").join(map(Identifier, key))))
     cut_by = partition_column(contract)
     clause = SQL(" PARTITION BY RANGE ({})").format(Identifier(cut_by)) if cut_by else SQL("")
     name = table_name(contract)
@@ -51,7 +72,7 @@ def create_statements(contract: Contract) -> list[Composed]:
         statements.append(SQL("COMMENT ON TABLE {} IS {}").format(name, Literal(contract.description)))
     statements += [
         SQL("COMMENT ON COLUMN {}.{} IS {}").format(name, Identifier(column.name), Literal(comment))
-        for column in contract.columns
+        for column in columns
         if (comment := column_comment(column))
     ]
     return statements
@@ -59,7 +80,7 @@ def create_statements(contract: Contract) -> list[Composed]:
 
 def partition_column(contract: Contract) -> str | None:
     """Return the column by which the contract's table is partitioned, or None where it is one plain table."""
-    return contract.partition_by if contract.load_mode is LoadMode.REPLACE_PARTITION else None
+    return contract.partition_by if contract.partitioned else None
 
 
 def wanted_shape(contract: Contract) -> TableShape:
@@ -67,9 +88,9 @@ def wanted_shape(contract: Contract) -> TableShape:
     return TableShape(
         columns={
             column.name: ColumnShape(column.type, column.required, column_comment(column))
-            for column in contract.columns
+            for column in table_columns(contract)
         },
-        key=contract.key if has_table_key(contract) else (),
+        key=table_key(contract),
         partition_by=partition_column(contract),
         comment=contract.description or None,
     )
@@ -78,6 +99,15 @@ def wanted_shape(contract: Contract) -> TableShape:
 def lock_table(cur: Cursor, contract: Contract) -> None:
     """Let one transaction at a time make or change the structure of a dataset's table; released at its end."""
     cur.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"penstock table {contract.dataset}",))
+
+
+def _lock_schema(cur: Cursor, contract: Contract) -> None:
+    """Let the first slices of a domain's datasets make its schema one after another: IF NOT EXISTS does not wait."""
+    cur.execute(
+        "SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))"
+        " WHERE NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = %s)",
+        (f"penstock schema {contract.domain}", contract.domain),
+    )
 
 
 def ensure_table(cur: Cursor, contract: Contract) -> None:
@@ -92,6 +122,7 @@ def ensure_table(cur: Cursor, contract: Contract) -> None:
         lock_table(cur, contract)
         present = read_shape(cur, table_name(contract))
     if present is None:
+        _lock_schema(cur, contract)
         for statement in create_statements(contract):
             cur.execute(statement)
         return

@@ -13,23 +13,36 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from datetime import timedelta
+from enum import StrEnum
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from penstock.core.contract import rules as rule_parser
 from penstock.core.contract.columns import NAME, custom_properties, implied_rules, read_column
-from penstock.core.contract.model import Budget, Column, Contract, LoadMode, Rule, SchemaPolicy
+from penstock.core.contract.model import (
+    SLICE_FIELD,
+    VALIDITY,
+    Budget,
+    Column,
+    Contract,
+    Deletes,
+    LoadMode,
+    Reconcile,
+    Rule,
+    SchemaPolicy,
+)
 from penstock.core.contract.yaml_file import Report, read_yaml, shown_path
 from penstock.core.errors import ContractError
 from penstock.core.gate.check import column_names, problems_of
 from penstock.core.gate.custom import custom_types, folder_beside
 
-_LATER_MODES: Final = ("append", "scd2", "snapshot")
 _TABLE_PROPERTIES: Final = (
     *("loadMode", "cursor", "partitionBy", "schemaPolicy", "quarantineBudget", "quarantineRetention"),
+    *("tombstone", "deletes", "reconcile"),
 )
+_MOMENT: Final = r"(date|timestamp)(?!.*\[)"
 _LONGEST_MESSAGE: Final = 240
 _RESERVED_ENDS: Final = (".cast", ".encoding", ".in_slice")
 _RESERVED_START: Final = "row."
@@ -95,20 +108,35 @@ def _retention(value: Any, report: Report) -> timedelta | None:
     return timedelta(days=int(text))
 
 
-def _choice(
-    value: Any,
-    choices: type[LoadMode] | type[SchemaPolicy],
-    later: tuple[str, ...],
-    where: str,
-    report: Report,
-) -> Any:
+_DAYS: Final = {"d": 1, "day": 1, "days": 1, "y": 366, "yr": 366, "years": 366}
+"""Days of the units that the standard names for times; a year has 366, so that nothing goes before its time."""
+
+
+def _sla_retention(document: Mapping[str, Any], mode: LoadMode | None, report: Report) -> timedelta | None:
+    """Read the standard's `slaProperties` item `retention`: how long slices are kept."""
+    found = None
+    for position, item in enumerate(document.get("slaProperties", ())):
+        if item.get("property") != "retention":
+            continue
+        where, value, unit = f"slaProperties[{position}]", item.get("value"), item.get("unit", "d")
+        days = _DAYS.get(unit)
+        if days is None or isinstance(value, bool) or not re.fullmatch(r"[1-9]\d{0,4}", str(value)):
+            report.add(where, f"a retention is a whole number of {', '.join(_DAYS)}, not {value!r} {unit!r}")
+        elif mode is LoadMode.SCD2:
+            report.add(where, "a retention cuts off history, and an scd2 table is kept for its history")
+        else:
+            found = timedelta(days=int(value) * days)
+    return found
+
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+
+def _choice(value: Any, choices: type[_Choice], where: str, report: Report) -> _Choice | None:
     known = [choice.value for choice in choices]
     if value in known:
         return choices(value)
-    if value in later:
-        report.add(where, f"{value!r} is not built yet; this version knows {', '.join(known)}")
-    else:
-        report.add(where, f"{value!r} is not one of {', '.join([*known, *later])}")
+    report.add(where, f"{value!r} is not one of {', '.join(known)}")
     return None
 
 
@@ -192,20 +220,58 @@ def _check_load_mode(
     if mode is LoadMode.REPLACE_PARTITION:
         if partition_by is None:
             report.add(f"{place}.partitionBy", "replace_partition needs the column that places a row")
-        elif partition_by in by_name and not re.match(r"(date|timestamp)(?!.*\[)", by_name[partition_by].type):
+        elif partition_by in by_name and not re.match(_MOMENT, by_name[partition_by].type):
             report.add(f"{place}.partitionBy", "must be a date or timestamp column")
-    if mode is LoadMode.MERGE:
+    if mode in (LoadMode.MERGE, LoadMode.SCD2):
         if not key:
-            report.add("schema.properties", "merge needs a primaryKey")
+            report.add("schema.properties", f"{mode} needs a primaryKey")
         if cursor is None:
-            report.add(f"{place}.cursor", "merge needs the column that orders versions of a row")
+            report.add(f"{place}.cursor", f"{mode} needs the column that orders versions of a row")
         elif cursor in key:
             report.add(f"{place}.cursor", "is part of the primaryKey, so no row would have two versions")
         if partition_by is not None:
-            report.add(f"{place}.partitionBy", "a merged table is not partitioned by slice")
+            report.add(f"{place}.partitionBy", f"the table of a {mode} is not partitioned by slice")
+    if mode is LoadMode.SCD2:
+        _check_validity(cursor, by_name, report)
     for name in filter(None, (cursor, partition_by)):
         if name in by_name and not by_name[name].required:
             report.add(f"schema.properties[{name}]", "must be `required: true`: it places or orders the rows")
+
+
+def _check_validity(cursor: str | None, by_name: Mapping[str, Column], report: Report) -> None:
+    if cursor and cursor in by_name and not re.match(_MOMENT, by_name[cursor].type):
+        report.add("schema.customProperties.cursor", "of scd2 must be a date or timestamp: a version is valid from it")
+    for name in VALIDITY:
+        if name in by_name:
+            report.add(f"schema.properties[{name}]", "scd2 adds a column of this name itself")
+
+
+def _arrival_column(mode: LoadMode, stated: Any, columns: list[Column], report: Report) -> str | None:
+    """Return the `$slice` column that tells which slice of an append or a snapshot a row came in."""
+    place = "schema.customProperties.partitionBy"
+    if stated is not None:
+        report.add(place, f"of {mode} is the column with `physicalName: {SLICE_FIELD}`; leave it out")
+    found = [c for c in columns if c.source_name == SLICE_FIELD and re.match(_MOMENT, c.type)]
+    if len(found) != 1:
+        report.add(
+            "schema.properties",
+            f"{mode} needs one date or timestamp column with `physicalName: {SLICE_FIELD}`: the slice a row came in",
+        )
+        return None
+    return found[0].name
+
+
+def _check_tombstone(tombstone: Any, stated: bool, columns: list[Column], report: Report) -> str | None:
+    place, by_name = "schema.customProperties", {column.name: column for column in columns}
+    if tombstone is None:
+        if stated:
+            report.add(f"{place}.deletes", "says nothing without `tombstone`, the column that marks a deleted row")
+        return None
+    if not isinstance(tombstone, str) or tombstone not in by_name:
+        report.add(f"{place}.tombstone", f"there is no column {tombstone!r}")
+    elif not re.fullmatch(r"boolean|date|timestamp.*(?<!\])", by_name[tombstone].type):
+        report.add(f"{place}.tombstone", "must be a boolean (true: deleted), date or timestamp (set: deleted) column")
+    return str(tombstone)
 
 
 def _check_dataset_name(document: Mapping[str, Any], path: Path, report: Report) -> str:
@@ -242,13 +308,19 @@ def _build(document: Mapping[str, Any], path: Path, report: Report) -> Contract 
         report.add("schema.properties", "two properties have one name")
     _check_renames(columns, names, report)
     place = "schema.customProperties"
-    mode = _choice(custom.get("loadMode"), LoadMode, _LATER_MODES, f"{place}.loadMode", report)
-    policy = _choice(custom.get("schemaPolicy", "discard"), SchemaPolicy, (), f"{place}.schemaPolicy", report)
+    mode = _choice(custom.get("loadMode"), LoadMode, f"{place}.loadMode", report)
+    policy = _choice(custom.get("schemaPolicy", "discard"), SchemaPolicy, f"{place}.schemaPolicy", report)
+    deletes = _choice(custom.get("deletes", "hard"), Deletes, f"{place}.deletes", report)
+    reconcile = _choice(custom.get("reconcile", "count"), Reconcile, f"{place}.reconcile", report)
     placed = {name: custom.get(name) for name in ("cursor", "partitionBy")}
     for name, column in placed.items():
         if column is not None and not (isinstance(column, str) and column in names):
             report.add(f"{place}.{name}", f"there is no column {column!r}")
             placed[name] = str(column)
+    if mode in (LoadMode.APPEND, LoadMode.SNAPSHOT):
+        placed["partitionBy"] = _arrival_column(mode, custom.get("partitionBy"), columns, report)
+    tombstone = _check_tombstone(custom.get("tombstone"), "deletes" in custom, columns, report)
+    retention = _sla_retention(document, mode, report)
     key, budget = _key(table["properties"]), _budget(custom.get("quarantineBudget", "5%"), report)
     _check_load_mode(mode, key, placed, columns, report)
     places: dict[str, str] = {}
@@ -259,7 +331,7 @@ def _build(document: Mapping[str, Any], path: Path, report: Report) -> Contract 
         *_relationships(table, document.get("domain", ""), report, places),
     ]
     _check_rules(rules, columns, names, places, report, custom_types(folder_beside(path.resolve().parents[1])))
-    if report.problems or mode is None or policy is None:
+    if report.problems or not (mode and policy and deletes and reconcile):
         return None
     canonical = json.dumps(document, sort_keys=True, separators=(",", ":"))
     return Contract(
@@ -277,6 +349,10 @@ def _build(document: Mapping[str, Any], path: Path, report: Report) -> Contract 
         description=table.get("description"),
         owner=_owner(document),
         quarantine_retention=_retention(custom.get("quarantineRetention"), report),
+        tombstone=tombstone,
+        deletes=deletes,
+        retention=retention,
+        reconcile=reconcile,
         document=document,
     )
 

@@ -13,8 +13,28 @@ from typing import Any, Final
 class LoadMode(StrEnum):
     """How a gated slice becomes visible."""
 
+    APPEND = "append"
     REPLACE_PARTITION = "replace_partition"
     MERGE = "merge"
+    SCD2 = "scd2"
+    SNAPSHOT = "snapshot"
+
+
+class Deletes(StrEnum):
+    """What happens to a row that the source marks as deleted.
+
+    `hard`: it leaves the table. `soft`: it stays, with its mark, as any version of a row does.
+    """
+
+    HARD = "hard"
+    SOFT = "soft"
+
+
+class Reconcile(StrEnum):
+    """What of a slice is compared between source, ledger and table."""
+
+    COUNT = "count"
+    CHECKSUM = "checksum"
 
 
 class SchemaPolicy(StrEnum):
@@ -51,6 +71,10 @@ class Mask(StrEnum):
 
 SLICE_FIELD: Final = "$slice"
 """`physicalName` of a column that the source does not send: it holds the slice's day or first instant."""
+
+
+VALIDITY: Final = ("valid_from", "valid_to")
+"""Columns that an scd2 table has beside the contract's: a version is valid from the first until before the second."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +161,7 @@ class Contract:
         columns: In the order of the table.
         key: Column names of the primary key, in order; empty where there is none.
         load_mode: How slices are published.
-        partition_by: Column whose value places a row in its slice, or None.
+        partition_by: Column whose value places a row in its slice, or None; of append and snapshot the `$slice` column.
         cursor: Column that orders versions of a row, or None.
         schema_policy: What to do with fields the contract does not name.
         budget: How many rows may be quarantined.
@@ -145,6 +169,10 @@ class Contract:
         description: What the table holds, or None.
         owner: Who is to be told, or None.
         quarantine_retention: How long quarantined rows are kept, whole days, or None for ever.
+        tombstone: Column that marks a row as deleted (true, or any date or time), or None.
+        deletes: What happens to such rows.
+        retention: How long slices are kept, whole days, or None for ever.
+        reconcile: What is compared with a database source.
         document: The file's whole content, as JSON has it.
     """
 
@@ -162,6 +190,10 @@ class Contract:
     description: str | None = None
     owner: str | None = None
     quarantine_retention: timedelta | None = None
+    tombstone: str | None = None
+    deletes: Deletes = Deletes.HARD
+    retention: timedelta | None = None
+    reconcile: Reconcile = Reconcile.COUNT
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
     _by_name: Mapping[str, Column] = field(init=False, repr=False, compare=False)
 
@@ -179,9 +211,19 @@ class Contract:
         return self.dataset.split("/")[1]
 
     @property
+    def partitioned(self) -> bool:
+        """Whether the table has a partition for each slice."""
+        return self.load_mode in (LoadMode.APPEND, LoadMode.REPLACE_PARTITION, LoadMode.SNAPSHOT)
+
+    @property
     def slice_column(self) -> Column | None:
-        """The column by which a source is cut into slices: `partitionBy`, else `cursor`."""
-        name = self.partition_by or self.cursor
+        """The column by which a source is cut into slices; `$slice` where each slice reads the whole source.
+
+        It is `partitionBy`, else `cursor`. What is appended belongs to the slice it comes in, whatever its own time,
+        so there `cursor` cuts the source.
+        """
+        appends = self.load_mode is LoadMode.APPEND
+        name = (appends and self.cursor) or self.partition_by or self.cursor
         return self._by_name[name] if name else None
 
     def column(self, name: str) -> Column:

@@ -11,7 +11,8 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.extras import Json, execute_values
 from psycopg2.sql import SQL, Composable, Identifier
 
-from penstock.core.contract.model import Contract, LoadMode, Rule
+from penstock.core.attempts import need_own, refuse_superseded, with_try
+from penstock.core.contract.model import Contract, Rule
 from penstock.core.drift import as_staged
 from penstock.core.errors import ContractError, SliceRefused
 from penstock.core.gate.cast import cast_stage
@@ -75,10 +76,21 @@ def candidate_of(stage: Stage, staged_columns: dict[str, str]) -> Identifier:
     return stage.typed if ROW_NUMBER in staged_columns else stage.table
 
 
+def _claim(cur: Cursor, stage: Stage, staged: Staged) -> None:
+    """Record which try judges the stage: one that it replaces must not, should it go on, undo a verdict."""
+    refuse_superseded(stage, "validate", staged.detail)
+    if stage.by:
+        detail = Json(with_try(stage, "validate", staged.detail))
+        cur.execute("UPDATE ops.stage SET detail = %s WHERE name = %s", (detail, stage.name))
+
+
 def _prepare(cur: Cursor, stage: Stage, contract: Contract, columns: dict[str, str]) -> int:
     """Bring the stage to where it was after the extract, then cast it; return the rows that do not cast."""
     # The rows are put back below: until they are judged again, nothing of an earlier verdict may be published.
-    cur.execute("UPDATE ops.stage SET state = 'staged', quarantined = 0 WHERE name = %s", (stage.name,))
+    cur.execute(
+        "UPDATE ops.stage SET state = 'staged', quarantined = 0, changed_at = clock_timestamp() WHERE name = %s",
+        (stage.name,),
+    )
     cur.execute("SELECT to_regclass(%s) IS NOT NULL", (stage.bad.as_string(cur),))
     judged_before = cur.fetchone() == (True,)
     if ROW_NUMBER in columns:
@@ -110,7 +122,7 @@ def _scan(cur: Cursor, plan: GatePlan, table: Identifier, dataset: str) -> tuple
 
 def _with_key_proved(cur: Cursor, plan: GatePlan, contract: Contract, table: Identifier) -> GatePlan:
     """Spare the scan the count of duplicate keys, where the index that publish needs can prove that there are none."""
-    wanted = contract.load_mode is LoadMode.REPLACE_PARTITION and plan.judges_unique(contract.key)
+    wanted = contract.partitioned and plan.judges_unique(contract.key)
     return plan.with_unique(contract.key) if wanted and prove_key(cur, table, contract.key) else plan
 
 
@@ -236,7 +248,7 @@ def _close(
 ) -> Attempt | None:
     """Note the outcome with the stage; return the ledger's row of a refused slice."""
     cur.execute(
-        "UPDATE ops.stage SET state = %s, quarantined = %s, contract_hash = %s,"
+        "UPDATE ops.stage SET state = %s, quarantined = %s, contract_hash = %s, changed_at = clock_timestamp(),"
         " validate_seconds = extract(epoch FROM clock_timestamp() - now()) WHERE name = %s"
         " RETURNING validate_seconds",
         ("refused" if gated.refusals else "passed", gated.quarantined, contract.hash, stage.name),
@@ -286,6 +298,7 @@ def judge(
 
     Raises:
         StageMissing: Nothing is staged for this run, or not what the extract recorded or the contract asks for.
+        StageBusy: Another try of the task judges the stage, or has judged it.
         ValueError: There are rules that the plan does not cover, and nobody to judge them.
         ContractError: A rule cannot be applied to its column's type.
     """
@@ -294,6 +307,7 @@ def judge(
         raise ValueError(f"nobody judges {', '.join(rule.id for rule in plan.gx_rules)}: pass `beyond_plan`")
     with conn, conn.cursor() as cur:
         staged = need_stage(cur, stage)
+        _claim(cur, stage, staged)
         contract = as_staged(cur, contract, stage, staged)
         columns = column_types(cur, stage.table)
         _check_columns(columns, contract, stage)
@@ -305,7 +319,7 @@ def judge(
     beyond = beyond_plan(table, plan.gx_rules) if plan.gx_rules and beyond_plan else []
     with conn, conn.cursor() as cur:
         lock_slice(cur, stage)  # before the stage's record, in the order in which publish takes them
-        need_stage(cur, stage)
+        need_own(stage, "validate", need_stage(cur, stage).detail)
         plan = plan if joining else _with_key_proved(cur, plan, contract, table)
         seen, verdicts = _scan(cur, plan, table, contract.dataset)
         _check_still_whole(staged, seen + uncast, stage)

@@ -15,10 +15,12 @@ from typing import Any, Final
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
 
 from penstock.core.contract.model import Contract, Rule, Severity
+from penstock.core.contract.tombstone import buries, is_deleted
 from penstock.core.gate.expectations import Context, compile_rule, mostly_of
 from penstock.core.gate.row_tests import Duplicate, Predicate, RowTest, TableTest, filled_rows
 from penstock.core.slice import Slice
 
+_NOT_NULL: Final = "expect_column_values_to_not_be_null"
 _DAY_LENGTH: Final = len("2010-09-20")
 
 
@@ -202,10 +204,19 @@ def compile_plan(contract: Contract, slice_: Slice) -> GatePlan:
         elif isinstance(test, TableTest):
             table_rules.append(TableRule(rule, test))
         else:
-            row_rules.append(RowRule(rule, test))
+            row_rules.append(RowRule(rule, _sparing_deletions(contract, rule, test)))
     if contract.partition_by is not None:
         row_rules.append(_belongs_to(slice_, contract.partition_by))
     return GatePlan(tuple(row_rules), tuple(table_rules), tuple(gx_rules))
+
+
+def _sparing_deletions(contract: Contract, rule: Rule, test: RowTest) -> RowTest:
+    """Let a row that only says that a key was deleted lack all but its key and its moment."""
+    needed = {*contract.key, contract.cursor, contract.partition_by}
+    spared = buries(contract) and rule.expectation == _NOT_NULL and rule.kwargs["column"] not in needed
+    if not spared or not isinstance(test, Predicate):
+        return test
+    return replace(test, broken=SQL("({} AND NOT {})").format(test.broken, is_deleted(contract)), counted=None)
 
 
 def slice_bounds(slice_: Slice) -> tuple[str, str]:

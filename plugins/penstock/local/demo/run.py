@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from penstock.local.airflow_api import AirflowApi
+from penstock.airflow_api import AirflowApi
 from penstock.local.demo.ledger import DatasetTotals, Ledger, open_ledger
 from penstock.local.demo.pipelines import PIPELINES, demo_keys
 from penstock.local.demo.progress import make_view

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from penstock.local.airflow_api import AirflowApi
+from penstock.airflow_api import AirflowApi
 from penstock.local.demo.failures import Failure, failures_of
 from penstock.local.demo.ledger import Ledger
 from penstock.local.demo.pipelines import PIPELINES

@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.local.airflow_api import AirflowApi
+from penstock.airflow_api import AirflowApi
 from penstock.local.demo.pipelines import PIPELINES
 from penstock.local.errors import DemoError
 from penstock.local.stack import Stack

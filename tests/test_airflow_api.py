@@ -2,8 +2,8 @@
 
 import pytest
 
-from penstock.local.airflow_api import AirflowApi
-from penstock.local.errors import StackError
+from penstock.airflow_api import AirflowApi
+from penstock.core.errors import AirflowApiError
 from penstock.local.ports import free_port
 from tests.integration.platform import DAGS, Platform
 
@@ -22,10 +22,10 @@ def test_reads_and_changes_airflow(platform: Platform) -> None:
 def test_refusals_are_told(platform: Platform) -> None:
     """A wrong login and a wrong path are errors that show Airflow's own words, and never the password."""
     with AirflowApi(platform.stack.url, "admin", "wrong-5561") as api:
-        with pytest.raises(StackError, match="refused the login of 'admin'") as caught:
+        with pytest.raises(AirflowApiError, match="refused the login of 'admin'") as caught:
             api.get("dags")
         assert "wrong-5561" not in str(caught.value)
-    with platform.stack.api() as api, pytest.raises(StackError, match="answered 404"):
+    with platform.stack.api() as api, pytest.raises(AirflowApiError, match="answered 404"):
         api.get("dags/nothing")
 
 
