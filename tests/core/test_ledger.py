@@ -106,3 +106,12 @@ def test_one_transaction_at_a_time_works_on_a_slice(bench: Any, build: Any) -> N
     other.rollback()
     with other, other.cursor() as second:
         lock_slice(second, bench.stage(contract, DAY, "b"))
+
+
+def test_whoever_falls_silent_amid_a_slice_gives_it_back(bench: Any, build: Any) -> None:
+    """The transaction that holds a slice ends where its process is silent for a minute; later ones do not."""
+    with bench.conn, bench.conn.cursor() as cur:
+        lock_slice(cur, bench.stage(build.contract(build.ORDERS), DAY, "a"))
+        cur.execute("SHOW idle_in_transaction_session_timeout")
+        assert cur.fetchone() == ("1min",)
+    assert bench.one("SHOW idle_in_transaction_session_timeout") == "0"

@@ -157,3 +157,18 @@ def test_a_session_is_in_utc_and_utf8(bench: Any) -> None:
             assert cur.fetchone() == ("UTC", "UTF8", "é€")
     finally:
         connection.close()
+
+
+def test_a_session_of_a_host_that_is_gone_ends_within_a_minute_or_so(bench: Any) -> None:
+    """The server asks after a silent client soon, for it holds its locks until then."""
+    connection = psycopg2.connect(bench.dsn)
+    try:
+        open_session(connection)
+        with connection.cursor() as cur:
+            cur.execute(
+                "SELECT array_agg(setting ORDER BY name) FROM pg_settings"
+                " WHERE name IN ('tcp_keepalives_count', 'tcp_keepalives_idle', 'tcp_keepalives_interval')"
+            )
+            assert cur.fetchone() == (["3", "30", "10"],)
+    finally:
+        connection.close()

@@ -93,6 +93,6 @@ def test_settings_leave_alone_what_the_environment_says(monkeypatch: pytest.Monk
                 "slots": 2,
                 "description": "Requests to the energy API that may run at once",
                 "include_deferred": False,
-            }
+            },
         },
     }

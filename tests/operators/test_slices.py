@@ -1,12 +1,14 @@
 """Which slice a run stands for."""
 
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
+import psycopg2
 import pytest
 
-from penstock.core.errors import SliceError
+from penstock.core.errors import SliceError, StageBusy
 from penstock.operators.slices import SliceOperator
-from tests.operators.contexts import context_of
+from tests.operators.contexts import Query, context_of
 
 LINES = "commerce/order_lines"
 
@@ -39,6 +41,22 @@ def test_data_interval_of_one_day_names_the_slice() -> None:
     hour = {"data_interval_start": start, "data_interval_end": start + timedelta(hours=1)}
     with pytest.raises(SliceError, match="not one UTC day"):
         _operator().work(context_of(LINES, None) | hour)
+
+
+def test_a_new_try_takes_the_session_of_the_one_before_it(query: Query) -> None:
+    """The try of the task is in the session's name; the session of an earlier one is ended."""
+    operators = [_operator() for _ in range(2)]
+    works = [
+        operator.work(context_of(LINES, "2010-09-20", try_number=number))
+        for number, operator in enumerate(operators, start=1)
+    ]
+    with closing(operators[0].session(works[0])) as old, closing(operators[1].session(works[1])):
+        with pytest.raises(psycopg2.OperationalError), old.cursor() as cur:
+            cur.execute("SELECT 1")
+        names = query("SELECT application_name FROM pg_stat_activity WHERE application_name LIKE 'penstock % 2 task'")
+        assert len(names) == 1
+        with pytest.raises(StageBusy, match="try 2 is at work"):
+            operators[0].session(works[0])
 
 
 def test_init_only_assigns_and_the_ui_shows_the_dataset() -> None:

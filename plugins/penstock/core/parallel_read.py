@@ -251,34 +251,37 @@ class _Team:
         self._copy_in = copy_in
         self._pairs = pairs
         self._lock = threading.Lock()
-        self._threads = [
-            threading.Thread(target=self._read, args=pair, name=f"reader-{number}", daemon=True)
-            for number, pair in enumerate(pairs)
-        ]
+        # Not `Thread.join`: one that an exception breaks into takes the thread for ended (seen in Python 3.11).
+        self._done = [threading.Event() for _ in pairs]
         self._stopped = False
         self.rows = 0
         self.error: BaseException | None = None
 
     def work(self) -> None:
         """Read all ranges; returns when no reader is at work any more."""
+        threads = [
+            threading.Thread(target=self._read, args=(pair, done), name=f"reader-{number}", daemon=True)
+            for number, (pair, done) in enumerate(zip(self._pairs, self._done, strict=True))
+        ]
+        started: list[threading.Event] = []
         try:
-            for thread in self._threads:
+            for thread, done in zip(threads, self._done, strict=True):
                 thread.start()
-            for thread in self._threads:
-                while thread.is_alive():
-                    thread.join(_PATIENCE_SECONDS)
-                    if self._stopped:
-                        self._cancel()
+                started.append(done)
+            self._wait(started)
         finally:  # the task may have been told to end while it waited
             self._stopped = True
-            while any(thread.is_alive() for thread in self._threads):
-                self._cancel()
-                for thread in self._threads:
-                    thread.join(_PATIENCE_SECONDS)
+            self._wait(started)
 
-    def _read(self, source: Connection, warehouse: Connection) -> None:
+    def _wait(self, started: Sequence[threading.Event]) -> None:
+        for done in started:
+            while not done.wait(_PATIENCE_SECONDS):
+                if self._stopped:
+                    self._cancel()
+
+    def _read(self, pair: Pair, done: threading.Event) -> None:
         try:
-            with source.cursor() as out, warehouse.cursor() as cur:
+            with pair[0].cursor() as out, pair[1].cursor() as cur:
                 while (copy_out := self._next()) is not None:
                     rows = pipe_copy(out, copy_out, cur, self._copy_in)
                     with self._lock:
@@ -287,6 +290,8 @@ class _Team:
             with self._lock:
                 if not self._stopped:
                     self._stopped, self.error = True, error
+        finally:
+            done.set()
 
     def _next(self) -> Composed | None:
         with self._lock:
@@ -294,9 +299,9 @@ class _Team:
 
     def _cancel(self) -> None:
         """Ask both servers of each reader to break off: either may be the one that is waited for."""
-        for thread, pair in zip(self._threads, self._pairs, strict=True):
+        for done, pair in zip(self._done, self._pairs, strict=True):
             for connection in pair:
-                if thread.is_alive():
+                if not done.is_set():
                     with suppress(psycopg2.Error):
                         connection.cancel()
 

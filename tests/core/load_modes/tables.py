@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -18,6 +19,9 @@ from penstock.core.slice import day_slice
 from penstock.core.source_query import stage_query
 from penstock.core.stage import Stage, stage_of
 from tests.core.load_modes.reference import MODES, Row, Variant, Went
+
+EXAMPLES = int(os.environ.get("PENSTOCK_TEST_EXAMPLES", "1"))
+"""How many times more random programs are run than in the suite: `PENSTOCK_TEST_EXAMPLES=50` takes half an hour."""
 
 DAYS = ("2026-01-01", "2026-01-02", "2026-01-03")
 HOURS = ("00:00", "07:00", "23:00")

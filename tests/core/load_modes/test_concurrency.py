@@ -20,9 +20,9 @@ from penstock.core.redrive import redrive
 from penstock.core.slice import day_slice
 from penstock.core.stage import open_session
 from tests.core.load_modes.reference import MODES, Mode, Reference, Row, Variant
-from tests.core.load_modes.tables import DAYS, aside, document, load, rows_of, seen, staged
+from tests.core.load_modes.tables import DAYS, EXAMPLES, aside, document, load, rows_of, seen, staged
 
-SETTINGS = settings(deadline=None, max_examples=4, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(deadline=None, max_examples=2 * EXAMPLES, suppress_health_check=list(HealthCheck))
 SESSIONS = 4
 
 

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.core.load_modes.reference import MODES, Reference, Variant
-from tests.core.load_modes.tables import DAYS, VARIANTS, aside, document, load, rows_of, seen
+from tests.core.load_modes.tables import DAYS, EXAMPLES, VARIANTS, aside, document, load, rows_of, seen
 
-SETTINGS = settings(deadline=None, max_examples=5, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(deadline=None, max_examples=2 * EXAMPLES, suppress_health_check=list(HealthCheck))
 TOMBS = {mode: [v for v in VARIANTS if v.mode == mode and v.key and v.cursor] for mode in MODES}
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from tests.core.load_modes.reference import Reference, Row, Variant, Went
-from tests.core.load_modes.tables import DAYS, VARIANTS, aside, document, load, rows_of, seen, went
+from tests.core.load_modes.tables import DAYS, EXAMPLES, VARIANTS, aside, document, load, rows_of, seen, went
 
 SETTINGS = settings(
     deadline=None,
-    max_examples=int(__import__("os").environ.get("EX", "10")),
+    max_examples=3 * EXAMPLES,
     stateful_step_count=10,
     suppress_health_check=list(HealthCheck),
 )

@@ -13,10 +13,12 @@ from penstock.core.quarantine import discard, mend
 from penstock.core.redrive import redrive
 from penstock.core.slice import day_slice
 from tests.core.load_modes.reference import MODES, Mode, Row, Variant
-from tests.core.load_modes.tables import DAYS, VARIANTS, document, load, rows_of, seen
+from tests.core.load_modes.tables import DAYS, EXAMPLES, VARIANTS, document, load, rows_of, seen
 from tests.core.load_modes.test_orders import history
 
-SETTINGS = settings(deadline=None, max_examples=4, stateful_step_count=12, suppress_health_check=list(HealthCheck))
+SETTINGS = settings(
+    deadline=None, max_examples=2 * EXAMPLES, stateful_step_count=12, suppress_health_check=list(HealthCheck)
+)
 FOR_SLICES = {"append": "day", "snapshot": "day", "replace_partition": "(at AT TIME ZONE 'UTC')::date"}
 
 
