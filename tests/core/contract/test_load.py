@@ -190,6 +190,10 @@ BROKEN: dict[str, tuple[list[Edit], str]] = {
     "reconcile by eye": ([custom("reconcile", "eye")], "reconcile: 'eye' is not one of count, checksum"),
     "retention of no length": ([retention(0)], r"slaProperties\[0\]: a retention is a whole number of d, day"),
     "retention in moons": ([retention(3, unit="moon")], "not 3 'moon'"),
+    "retention of rows without an age": (
+        [MERGE, without("partitionBy"), custom("cursor", "amount"), put(2, required=True), retention(3)],
+        "slaProperties: a retention needs a cursor that is a date or timestamp",
+    ),
     "retention of history": (
         [SCD2, without("partitionBy"), custom("cursor", "sold_at"), retention(3)],
         r"slaProperties\[0\]: a retention cuts off history",

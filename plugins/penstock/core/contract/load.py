@@ -246,6 +246,12 @@ def _check_validity(cursor: str | None, by_name: Mapping[str, Column], report: R
             report.add(f"schema.properties[{name}]", "scd2 adds a column of this name itself")
 
 
+def _check_age(cursor: str | None, columns: list[Column], report: Report) -> None:
+    """Let a retention be stated only where the rows of a merged table tell their age."""
+    if any(column.name == cursor and not re.match(_MOMENT, column.type) for column in columns):
+        report.add("slaProperties", "a retention needs a cursor that is a date or timestamp: it tells the age of a row")
+
+
 def _arrival_column(mode: LoadMode, stated: Any, columns: list[Column], report: Report) -> str | None:
     """Return the `$slice` column that tells which slice of an append or a snapshot a row came in."""
     place = "schema.customProperties.partitionBy"
@@ -321,6 +327,8 @@ def _build(document: Mapping[str, Any], path: Path, report: Report) -> Contract 
         placed["partitionBy"] = _arrival_column(mode, custom.get("partitionBy"), columns, report)
     tombstone = _check_tombstone(custom.get("tombstone"), "deletes" in custom, columns, report)
     retention = _sla_retention(document, mode, report)
+    if retention and mode is LoadMode.MERGE:
+        _check_age(placed["cursor"], columns, report)
     key, budget = _key(table["properties"]), _budget(custom.get("quarantineBudget", "5%"), report)
     _check_load_mode(mode, key, placed, columns, report)
     places: dict[str, str] = {}
