@@ -2,7 +2,8 @@
 
 A JSON job on standard input, a JSON report on standard output:
 
-    job     {"source": DSN, "warehouse": DSN, "table": …, "contract": file, "day": …, "run": …}
+    job     {"source": DSN, "warehouse": DSN, "table": …, "contract": file, "day": …, "run": …,
+             "readers": number}
     report  {"contract": …, "seconds": …, "extract": …, "validate": …, "publish": … (seconds),
              "loaded": rows, "rules": number, "peak_mb": …}
 
@@ -24,6 +25,7 @@ import psycopg2
 from penstock.core.contract import load_contract
 from penstock.core.gate.judge import judge, refuse
 from penstock.core.ops import ensure_ops
+from penstock.core.parallel_read import Readers
 from penstock.core.publish import publish
 from penstock.core.slice import day_slice
 from penstock.core.source_table import stage_table
@@ -54,7 +56,10 @@ def run(job: dict[str, Any]) -> dict[str, float]:
     source, warehouse = psycopg2.connect(job["source"]), psycopg2.connect(job["warehouse"])
     open_session(warehouse)
     ensure_ops(warehouse)
-    stage_table(source, warehouse, contract, slice_, stage, job["table"])
+    readers = Readers(
+        job.get("readers", 1), lambda: psycopg2.connect(job["source"]), lambda: psycopg2.connect(job["warehouse"])
+    )
+    stage_table(source, warehouse, contract, slice_, stage, job["table"], readers=readers)
     staged = time.perf_counter()
     gated = judge(warehouse, contract, slice_, stage)
     refuse(gated, stage, job["contract"])

@@ -1,12 +1,13 @@
 """How fast is a slice through Penstock, beside the raw limit and beside the same steps by hand?
 
     make bench                                     # prints the tables, writes bench/results.md
+    python bench/throughput.py --loaders           # the same beside Sling, dlt and pandas
     python bench/throughput.py --check             # exit code 1 where a target is missed
     python bench/throughput.py --rows 10000000 --repeat 1 --only attach --output bench/results-10m.md
                                                    # for the memory (one turn says little of time); 8 GB of disk
 
 Everything runs on one embedded Postgres with the demo's durable settings, in a temporary folder: a database `source`
-with N rows × 10 columns (bench/payments.yaml), and a database `warehouse`. Three comparisons:
+with N rows × 10 columns (bench/payments.yaml), and a database `warehouse`. The comparisons:
 
 attach
     *raw*: `psql COPY … (FORMAT binary) | psql COPY … (FORMAT binary)` into a table that is there: no rule, no key.
@@ -18,6 +19,15 @@ merge, empty table
     *Penstock*: the same, through core.
 merge, changed rows
     As before, a tenth of N changed rows into a table of N rows.
+
+all ways
+    *raw* as above, and the same rows through Penstock in each load mode, into a table that is empty. With `--loaders`,
+    beside them: Sling, dlt and pandas with the settings that their own manuals name for speed (bench/loaders). Those
+    load the rows and do nothing else: no rule, no key, no record. They run in an environment of their own, which is
+    made below .penstock from bench/loaders/requirements.txt; what they import is not in their time. `--slow-turns`
+    lets them run in the last of the turns only, and not in the warming one.
+readers
+    *Penstock*, replace_partition, with 1, 2 and 4 sessions that read the table at once.
 
 The ways of one comparison take turns (A B C A B C …) after one round that warms the caches and does not count; each
 starts from the same tables after a CHECKPOINT. Seconds are medians; a ratio is the median of the ratios within each
@@ -42,7 +52,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,13 +61,24 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import yaml
+from others import Others, make_environment
 
 from penstock.local.binaries import program
 from penstock.local.postgres import EmbeddedPostgres
 
 HERE: Final = Path(__file__).resolve().parent
 DAY, NEXT_DAY = "2026-01-01", "2026-01-02"
-COMPARISONS: Final = ("attach", "merge, empty table", "merge, changed rows")
+COMPARISONS: Final = ("attach", "merge, empty table", "merge, changed rows", "all ways", "readers")
+MODES: Final[Mapping[str, Mapping[str, str]]] = {
+    "append": {"cursor": "recorded_at"},
+    "replace_partition": {"partitionBy": "recorded_at"},
+    "merge": {"cursor": "recorded_at"},
+    "scd2": {"cursor": "recorded_at"},
+    "snapshot": {},
+}
+READERS: Final = (1, 2, 4)
+MIN_OVER_SLING: Final = 4.0
+MIN_OVER_DLT: Final = 6.0
 MAX_RAW_RATIO: Final = 2.0
 MAX_MERGE_RATIO: Final = 1.3
 MAX_PEAK_MB: Final = 100.0
@@ -74,11 +95,13 @@ class Way:
         name: What the table calls it.
         prepare: Puts the tables back to where the way starts; not timed.
         run: Loads the rows, returns seconds.
+        slow: Whether it may run in fewer turns.
     """
 
     name: str
     prepare: Callable[[], None]
     run: Callable[[], float]
+    slow: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,23 +117,29 @@ class Measured:
         return statistics.median(self.seconds)
 
     def ratio_to(self, other: Measured) -> float:
-        """Return the median of the ratios within each turn; what slows down a whole turn cancels out."""
-        return statistics.median(mine / theirs for mine, theirs in zip(self.seconds, other.seconds, strict=True))
+        """Return the median of the ratios within each turn; what slows down a whole turn cancels out.
+
+        A slow way has run in the last turns only.
+        """
+        turns = min(len(self.seconds), len(other.seconds))
+        pairs = zip(self.seconds[-turns:], other.seconds[-turns:], strict=True)
+        return statistics.median(mine / theirs for mine, theirs in pairs)
 
 
 @dataclass(frozen=True)
 class Target:
-    """A figure that must not exceed its limit."""
+    """A figure that must not exceed its limit, or not stay below it."""
 
     name: str
     value: float
     limit: float
     unit: str
+    at_least: bool = False
 
     @property
     def met(self) -> bool:
         """Whether the figure is within the limit."""
-        return self.value <= self.limit
+        return self.value >= self.limit if self.at_least else self.value <= self.limit
 
 
 class Database:
@@ -176,8 +205,9 @@ def pipe(source: Database, rows: str, target: Database, *statements: str) -> Non
 class Bench:
     """The two databases with their rows, and the ways to load them."""
 
-    def __init__(self, server: EmbeddedPostgres, contracts: Path, rows: int) -> None:
+    def __init__(self, server: EmbeddedPostgres, contracts: Path, rows: int, others: Others | None = None) -> None:
         self.rows = rows
+        self._others = others
         self.source = Database(server.create_database("source"))
         self.warehouse = Database(server.create_database("warehouse"))
         self.reports: dict[str, list[dict[str, float]]] = {}
@@ -186,6 +216,10 @@ class Bench:
             contracts, "payments_by_day", loadMode="replace_partition", partitionBy="recorded_at"
         )
         self._merged = write_contract(contracts, "payments", loadMode="merge", cursor="recorded_at")
+        self._modes = {
+            mode: write_contract(contracts, f"payments_{mode}", loadMode=mode, **properties)
+            for mode, properties in MODES.items()
+        }
 
     def fill(self) -> str:
         """Make the rows; return the size of the largest table, as Postgres puts it."""
@@ -261,7 +295,7 @@ class Bench:
         self.warehouse.script("merge.sql", table="hand.payments", stage="hand.stage")
         return time.perf_counter() - begin
 
-    def penstock(self, kind: str, contract: Path, table: str, day: str) -> float:
+    def penstock(self, kind: str, contract: Path, table: str, day: str, readers: int = 1) -> float:
         """Send a slice through Penstock in a process of its own, and keep its report under `kind`."""
         self._runs += 1
         job = {
@@ -271,6 +305,7 @@ class Bench:
             "table": f"public.{table}",
             "day": day,
             "run": f"bench-{self._runs}",
+            "readers": readers,
         }
         plugins = str(HERE.parent / "plugins")
         done = subprocess.run(
@@ -289,7 +324,7 @@ class Bench:
 
     def comparisons(self) -> dict[str, list[Way]]:
         """Return the ways, by what they are compared in; Penstock stands last, what it is held against first."""
-        attach, empty, changed = COMPARISONS
+        attach, empty, changed, every, reading = COMPARISONS
         return {
             attach: [
                 Way("raw: psql COPY → psql COPY", self._for_raw, self.raw),
@@ -298,7 +333,28 @@ class Bench:
             ],
             empty: self._merges(empty, "payments", DAY, filled=False),
             changed: self._merges(changed, "payments_changed", NEXT_DAY, filled=True),
+            every: [
+                Way("raw: psql COPY → psql COPY", self._for_raw, self.raw),
+                *(self._in_mode(mode, contract) for mode, contract in self._modes.items()),
+                *(self._others.ways(self._for_others, self.source, self.warehouse) if self._others else ()),
+            ],
+            reading: [self._with_readers(number) for number in READERS],
         }
+
+    def _in_mode(self, mode: str, contract: Path) -> Way:
+        return Way(f"Penstock, {mode}", self._for_attach, lambda: self.penstock(mode, contract, "payments", DAY))
+
+    def _with_readers(self, number: int) -> Way:
+        kind = f"{number} reader{'s' if number > 1 else ''}"
+        return Way(
+            f"Penstock, {kind}",
+            self._for_attach,
+            lambda: self.penstock(kind, self._by_day, "payments", DAY, number),
+        )
+
+    def _for_others(self) -> None:
+        self._empty()
+        self.warehouse.run("DROP SCHEMA IF EXISTS other, other_staging CASCADE", "CREATE SCHEMA other", "CHECKPOINT")
 
     def _merges(self, kind: str, table: str, day: str, *, filled: bool) -> list[Way]:
         return [
@@ -326,17 +382,24 @@ def write_contract(folder: Path, table: str, **properties: str) -> Path:
     schema = document["schema"][0]
     schema["name"] = table
     schema["customProperties"] += [{"property": name, "value": value} for name, value in properties.items()]
+    if properties["loadMode"] in ("append", "snapshot"):
+        day = {"name": "loaded_for", "logicalType": "date", "physicalName": "$slice", "required": True}
+        schema["properties"].append(day)
     file = folder / "bench" / f"{table}.yaml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return file
 
 
-def take_turns(ways: list[Way], repeat: int, say: Callable[[str], None]) -> list[Measured]:
-    """Run the ways in turns, once for warmth and then `repeat` times that count."""
+def take_turns(
+    ways: list[Way], repeat: int, say: Callable[[str], None], slow_turns: int | None = None
+) -> list[Measured]:
+    """Run the ways in turns, once for warmth and then `repeat` times that count; slow ones in the last few."""
     seconds: dict[str, list[float]] = {way.name: [] for way in ways}
     for turn in range(repeat + 1):
         for way in ways:
+            if way.slow and slow_turns is not None and turn <= max(repeat - slow_turns, 0):
+                continue
             way.prepare()
             taken = way.run()
             say(f"  {way.name}: {taken:.2f} s{'' if turn else ' (warming)'}")
@@ -349,9 +412,12 @@ def targets_of(results: dict[str, list[Measured]], reports: dict[str, list[dict[
     """Hold the measurements against the targets."""
     found = []
     for name, measured in results.items():
+        if name in ("all ways", "readers"):
+            continue
         limit = MAX_RAW_RATIO if name == "attach" else MAX_MERGE_RATIO
         ratio = measured[-1].ratio_to(measured[0])
         found.append(Target(f"{name}: Penstock ÷ {measured[0].name.split(':')[0]}", ratio, limit, "×"))
+    found += _over_others(results.get("all ways", []))
     if "attach" not in reports:
         return found
     peak = max(report["peak_mb"] for report in reports["attach"])
@@ -359,6 +425,16 @@ def targets_of(results: dict[str, list[Measured]], reports: dict[str, list[dict[
     found.append(Target("peak memory of the process", peak, MAX_PEAK_MB, "MB"))
     found.append(Target("peak memory ÷ that of a tenth of the rows", peak / smaller, MAX_GROWTH, "×"))
     return found
+
+
+def _over_others(measured: list[Measured]) -> Iterator[Target]:
+    """Hold Penstock, with gate and ledger, against the best way of each of the others."""
+    ours = next((way for way in measured if way.name == "Penstock, replace_partition"), None)
+    for other, limit in (("Sling", MIN_OVER_SLING), ("dlt", MIN_OVER_DLT)):
+        ways = [way for way in measured if way.name.startswith(other)]
+        if ours and ways:
+            best = min(ways, key=lambda way: way.median)
+            yield Target(f"{best.name} ÷ Penstock, replace_partition", best.ratio_to(ours), limit, "×", at_least=True)
 
 
 def table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -406,9 +482,10 @@ def phases_table(reports: dict[str, list[dict[str, float]]]) -> str:
 def targets_table(targets: list[Target]) -> str:
     """Return the targets and whether they are met."""
     return table(
-        ("target", "measured", "at most", "met"),
+        ("target", "measured", "limit", "met"),
         [
-            (target.name, f"{target.value:.2f} {target.unit}", f"{target.limit:g} {target.unit}",
+            (target.name, f"{target.value:.2f} {target.unit}",
+             f"at {'least' if target.at_least else 'most'} {target.limit:g} {target.unit}",
              "yes" if target.met else "NO")
             for target in targets
         ],
@@ -447,18 +524,22 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--check", action="store_true", help="exit with 1 where a target is missed")
     parser.add_argument("--output", type=Path, default=HERE / "results.md", help="where the results are written")
     parser.add_argument("--only", choices=COMPARISONS, help="make this comparison alone")
+    parser.add_argument("--loaders", action="store_true", help="measure Sling, dlt and pandas too (Linux x86-64)")
+    parser.add_argument("--slow-turns", type=int, help="let the other loaders run in so many turns only")
     arguments = parser.parse_args()
-    if arguments.rows < SMALLER or arguments.repeat < 1:
-        parser.error(f"--rows must be at least {SMALLER}, --repeat at least 1")
+    if arguments.rows < SMALLER or arguments.repeat < 1 or (arguments.slow_turns or 1) < 1:
+        parser.error(f"--rows must be at least {SMALLER}, --repeat and --slow-turns at least 1")
     return arguments
 
 
 def main() -> int:
     """Measure, print, write; return the exit code."""
     arguments = parse_arguments()
+    python = make_environment() if arguments.loaders else None
     began, load = datetime.now(UTC), os.getloadavg()[0]
     with temporary_server() as (server, home):
-        bench = Bench(server, home / "contracts", arguments.rows)
+        others = Others(python, home) if python else None
+        bench = Bench(server, home / "contracts", arguments.rows, others)
         print(f"Making {arguments.rows:,} rows …", flush=True)
         size = bench.fill()
         version = bench.warehouse.run("SHOW server_version")
@@ -467,7 +548,9 @@ def main() -> int:
         for name, ways in bench.comparisons().items():
             if arguments.only in (None, name):
                 print(name, flush=True)
-                results[name] = take_turns(ways, arguments.repeat, lambda text: print(text, flush=True))
+                results[name] = take_turns(
+                    ways, arguments.repeat, lambda text: print(text, flush=True), arguments.slow_turns
+                )
     targets = targets_of(results, bench.reports)
     driver = importlib.metadata.version("psycopg2-binary")
     command = shlex.join(["python", "bench/throughput.py", *sys.argv[1:]])
@@ -480,12 +563,13 @@ first way of the same comparison: the median of the ratios within each turn.
 
 {phases_table(bench.reports)}
 
+{others.table() if others else ""}
 {targets_table(targets)}
 
 - date: {began:%Y-%m-%d %H:%M} UTC
 - command: `{command}`
 - machine: {machine()}; load average when it began: {load:.1f}
-- Postgres {version}, Python {platform.python_version()}, psycopg2-binary {driver}
+- Postgres {version}, Python {platform.python_version()}, psycopg2-binary {driver}{others.versions() if others else ""}
 """
     print(f"\n{report}")
     arguments.output.write_text(report, encoding="utf-8")

@@ -13,7 +13,6 @@ from typing import Any
 
 import pandas as pd
 import sqlalchemy
-
 from loader import Job, main
 
 

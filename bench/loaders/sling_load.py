@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import sling_linux_amd64
-
 from loader import Job, main
 
 BINARY = Path(sling_linux_amd64.__file__).parent / "bin" / "sling-linux-amd64"
@@ -30,7 +29,9 @@ def load(job: Job) -> None:
         "SLING_DISABLE_TELEMETRY": "TRUE",
         "SLING_HOME_DIR": job.folder,
     }
-    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    done = subprocess.run(
+        command, check=False, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     if done.returncode:
         sys.exit(done.stdout)
 

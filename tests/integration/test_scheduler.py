@@ -38,7 +38,8 @@ def test_backfill_dates_mean_slice_dates_and_reach_the_mart(platform: Platform) 
         return all(days <= platform.ledger(dataset).keys() for dataset in datasets)
 
     platform.wait("the slices", all_published)
-    assert _keys(platform, "commerce_order_lines", "backfill") == days
+    asked = {key for key in _keys(platform, "commerce_order_lines", "backfill") if key.startswith("2010-09")}
+    assert asked == days  # in October other tests backfill
     assert days <= _keys(platform, "commerce_daily_revenue", "asset_triggered")
     lines = platform.ledger("commerce/order_lines")
     assert {day: lines[day][0] for day in days} == {"2010-09-20": 1841, "2010-09-21": 2476, "2010-09-22": 1492}

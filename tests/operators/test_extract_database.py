@@ -27,3 +27,28 @@ def test_missing_table_is_named(query: Query) -> None:
     with pytest.raises(SchemaMismatch, match=r"\[commerce/order_lines 2010-09-20\] .*public\.nothing.* Next: "):
         _extract("public.nothing").execute(context_of(LINES, "2010-09-20"))
     assert query("SELECT count(*) FROM ops.stage") == [(0,)]
+
+
+def test_several_readers_stage_the_same(query: Query, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With several readers the rows are the same, each reader takes a slot of the pool, and the digest stays."""
+    from penstock.core import parallel_read
+    from penstock.operators.code import code_of
+
+    alone = _extract()
+    several = DatabaseExtractOperator(
+        task_id="extract", dataset=LINES, conn_id="shop", table="public.invoice_line", readers=3
+    )
+    assert (alone.pool_slots, several.pool_slots) == (1, 3)
+    assert code_of(several) == code_of(alone)
+    monkeypatch.setattr(parallel_read.Readers.__init__, "__defaults__", (1,))
+    summary = several.execute(context_of(LINES, "2010-09-20"))
+    assert summary["extracted"] == 1841
+    assert query(f"SELECT count(*) FROM staging.{summary['stage']}") == [(1841,)]
+
+
+def test_pool_slots_can_be_stated_and_no_reader_at_all_is_refused() -> None:
+    """What a DAG file says of the slots counts; a number of readers below one is refused when the file is read."""
+    arguments = {"task_id": "extract", "dataset": LINES, "conn_id": "shop", "table": "public.invoice_line"}
+    assert DatabaseExtractOperator(**arguments, readers=4, pool_slots=2).pool_slots == 2
+    with pytest.raises(ValueError, match="readers is 0"):
+        DatabaseExtractOperator(**arguments, readers=0)

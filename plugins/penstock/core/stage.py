@@ -145,6 +145,7 @@ def drop_unfinished(conn: Connection, stage: Stage) -> None:
 def finish_stage(cur: Cursor, unfinished: Stage, stage: Stage) -> None:
     """Let a filled table take the place of the stage; in the caller's transaction."""
     drop_stage(cur, stage)
+    cur.execute(SQL("COMMENT ON TABLE {} IS NULL").format(unfinished.table))  # the janitor may have marked it
     cur.execute(SQL("ALTER TABLE {} RENAME TO {}").format(unfinished.table, Identifier(stage.name)))
 
 

@@ -91,6 +91,17 @@ def test_a_history_that_becomes_a_merge_keeps_what_is_current(bench: Any, build:
     assert bench.run("SELECT id, grade FROM test.items") == [(1, "B")]
 
 
+@pytest.mark.parametrize("after", ["merge", "scd2"])
+def test_rows_that_another_slice_says_were_deleted_go_with_leave(bench: Any, build: Any, after: Mode) -> None:
+    """A deletion acted on its own slice only; the plan says that it is to act on all, and asks for leave."""
+    old, new = (build.contract(document(Variant(mode, tombstone="hard"))) for mode in ("replace_partition", after))
+    for key, rows in LOADED.items():
+        load(bench.conn, old, key, rows, "old")
+    with pytest.raises(MigrationRefused, match="any slice says were deleted"):
+        apply(bench.conn, new, by="tester")
+    assert bench.one("SELECT count(*) FROM test.items") == 3
+
+
 def test_slices_that_become_a_history_have_their_spans(bench: Any, build: Any) -> None:
     """Rows of one key in several slices become its versions; a moment that a key has twice stands against it."""
     old, new = (build.contract(document(Variant(mode, tombstone="hard"))) for mode in ("append", "scd2"))

@@ -20,7 +20,7 @@ from penstock.core.redrive import redrive
 from penstock.core.slice import day_slice
 from penstock.core.stage import open_session
 from tests.core.load_modes.reference import MODES, Mode, Reference, Row, Variant
-from tests.core.load_modes.tables import DAYS, EXAMPLES, aside, document, load, rows_of, seen, staged
+from tests.core.load_modes.tables import DAYS, EXAMPLES, aside, document, load, rows_of, seen, staged, staged_sql
 
 SETTINGS = settings(deadline=None, max_examples=2 * EXAMPLES, suppress_health_check=list(HealthCheck))
 SESSIONS = 4
@@ -146,3 +146,25 @@ def test_one_run_published_twice_at_once_has_one_effect(bench: Any, build: Any, 
     reference = Reference(variant)
     reference.load(DAYS[0], rows)
     assert seen(bench, variant) == reference.table()
+
+
+@pytest.mark.parametrize("mode", ["merge", "scd2"])
+def test_slices_with_the_same_keys_do_not_block_each_other_for_ever(bench: Any, build: Any, mode: Mode) -> None:
+    """Four slices touch the same rows in opposite orders: no deadlock, and the newest version of each key stands."""
+    contract = build.contract(document(Variant(mode)))
+    days = [f"2026-02-{day:02}" for day in range(1, SESSIONS + 1)]
+    stages = []
+    load(bench.conn, contract, DAYS[0], [], "first")
+    for number, day in enumerate(days):
+        sql = (
+            f"SELECT i::bigint AS id, 'A'::text AS grade, '{day} 07:00'::timestamptz AS at, false AS gone"
+            f" FROM generate_series(1, 3000) AS i ORDER BY i {'DESC' if number % 2 else ''}"
+        )
+        stages.append(staged_sql(bench.conn, contract, day, sql, "crossed", publishes=False))
+    at_once(bench.dsn, [lambda conn, s=stage: publish(conn, contract, day_slice(s.slice_key), s) for stage in stages])
+    versions = SESSIONS if mode == "scd2" else 1
+    current = " WHERE valid_to IS NULL" if mode == "scd2" else ""
+    assert bench.one("SELECT count(*) FROM test.items") == 3000 * versions
+    assert bench.run(f"SELECT count(*), min(at) = max(at), max(at)::date::text FROM test.items{current}") == [
+        (3000, True, days[-1])
+    ]
