@@ -49,8 +49,8 @@ format: venv-dev  ## put the code in its standard form
 	@.venv/bin/ruff check --fix
 	@.venv/bin/ruff format
 
-bench: venv-dev  ## measure the throughput against psql COPY
-	@PYTHONPATH=plugins $(VENV) bench/throughput.py
+bench: venv-dev  ## measure the throughput beside psql COPY, Sling, dlt and pandas
+	@PYTHONPATH=plugins $(VENV) bench/throughput.py --loaders
 
 faults: venv-dev  ## inject faults into real tasks, compare the warehouse, write docs/reliability.md
 	@PYTHONPATH=plugins $(VENV) -m tests.faults --write

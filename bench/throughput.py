@@ -1,7 +1,7 @@
 """How fast is a slice through Penstock, beside the raw limit and beside the same steps by hand?
 
-    make bench                                     # prints the tables, writes bench/results.md
-    python bench/throughput.py --loaders           # the same beside Sling, dlt and pandas
+    make bench                                     # with --loaders; prints the tables, writes bench/results.md
+    python bench/throughput.py                     # without the other loaders
     python bench/throughput.py --check             # exit code 1 where a target is missed
     python bench/throughput.py --rows 10000000 --repeat 1 --only attach --output bench/results-10m.md
                                                    # for the memory (one turn says little of time); 8 GB of disk
