@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,8 +85,9 @@ class World:
         self.wait("the DAGs", lambda: wanted <= {dag["dag_id"] for dag in self.request("GET", "dags")["dags"]})
         for dag_id in sorted(wanted):
             self.request("PATCH", f"dags/{dag_id}", json={"is_paused": False})
-        # Each has a scheduled run at once, for yesterday; the faults begin when these are out of the way.
-        self.wait("the scheduled runs", lambda: list(self.states().values()) == ["success"] * len(wanted))
+        # Shortly after midnight each has a scheduled run at once, for yesterday; the faults begin when the next run
+        # of each is tomorrow's and these are out of the way.
+        self.wait("the scheduled runs", lambda: self._no_run_is_due() and set(self.states().values()) <= {"success"})
 
     def down(self) -> None:
         """End everything and delete its data."""
@@ -122,6 +124,10 @@ class World:
         """Return the state of every run by its id."""
         rows = control.ask("SELECT dag_id || ' ' || run_id, state FROM dag_run", dsn=self.stack.postgres.dsn("airflow"))
         return dict(rows)
+
+    def _no_run_is_due(self) -> bool:
+        now = datetime.now(UTC).isoformat()
+        return all((dag["next_dagrun_run_after"] or "") > now for dag in self.request("GET", "dags")["dags"])
 
     def log(self, dag_id: str, run_id: str) -> str:
         """Return all that the tasks of a run wrote."""
