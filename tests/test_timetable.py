@@ -44,6 +44,17 @@ def test_a_key_has_one_date_however_the_run_came_about(after: str) -> None:
     assert backfilled.partition_date == scheduled == timetable.resolve_partition_date(key) == day
 
 
+@pytest.mark.parametrize("hour", [0, 3, 12, 23])
+def test_first_run_is_at_once(hour: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A DAG switched on at any hour loads the latest day that has ended, not tomorrow's first."""
+    monkeypatch.setattr("airflow.timetables.trigger.utcnow", lambda: datetime(2010, 9, 20, hour, 30, tzinfo=UTC))
+    info = DailySliceTimetable(after="00:00").next_dagrun_info_v2(
+        last_dagrun_info=None, restriction=TimeRestriction(earliest=None, latest=None, catchup=False)
+    )
+    assert info is not None
+    assert (info.run_after, info.partition_key) == (pendulum.datetime(2010, 9, 20), "2010-09-19")
+
+
 def test_survives_serialization() -> None:
     """The scheduler rebuilds the timetable as the DAG file made it."""
     timetable = DailySliceTimetable(after="03:30")

@@ -22,6 +22,8 @@ class DailySliceTimetable(CronPartitionTimetable):
     `CronPartitionTimetable` it is the cron tick, so that `airflow backfill create --to-date D` leaves out day D
     unless runs start at midnight, and a run triggered with the key of D has another date than the scheduled one.
 
+    A DAG without a start date that is switched on has its first run at once, for the latest day that has ended.
+
     Args:
         after: Time of the run, `HH:MM`, UTC.
     """
@@ -29,7 +31,11 @@ class DailySliceTimetable(CronPartitionTimetable):
     def __init__(self, *, after: str = "00:00") -> None:
         moment = datetime.time.fromisoformat(after)
         super().__init__(
-            f"{moment.minute} {moment.hour} * * *", timezone="UTC", run_offset=-1, key_format=DAY_KEY_FORMAT
+            f"{moment.minute} {moment.hour} * * *",
+            timezone="UTC",
+            run_offset=-1,
+            key_format=DAY_KEY_FORMAT,
+            run_immediately=True,
         )
         self.after = after
         self.description = f"Each day at {after} UTC, for the day before"

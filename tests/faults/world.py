@@ -85,8 +85,7 @@ class World:
         self.wait("the DAGs", lambda: wanted <= {dag["dag_id"] for dag in self.request("GET", "dags")["dags"]})
         for dag_id in sorted(wanted):
             self.request("PATCH", f"dags/{dag_id}", json={"is_paused": False})
-        # Shortly after midnight each has a scheduled run at once, for yesterday; the faults begin when the next run
-        # of each is tomorrow's and these are out of the way.
+        # Each has a scheduled run at once, for yesterday; the faults begin when these are out of the way.
         self.wait("the scheduled runs", lambda: self._no_run_is_due() and set(self.states().values()) <= {"success"})
 
     def down(self) -> None:
