@@ -532,6 +532,12 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
+def _slow(arguments: argparse.Namespace) -> str:
+    if not arguments.loaders or arguments.slow_turns is None:
+        return ""
+    return f"The other loaders ran in the last {arguments.slow_turns} of them, without a warming one. "
+
+
 def main() -> int:
     """Measure, print, write; return the exit code."""
     arguments = parse_arguments()
@@ -556,8 +562,8 @@ def main() -> int:
     command = shlex.join(["python", "bench/throughput.py", *sys.argv[1:]])
     report = f"""# Results of bench/throughput.py
 
-{arguments.rows:,} rows × 10 columns ({size}); counted turns: {arguments.repeat}. The last column is the ratio to the
-first way of the same comparison: the median of the ratios within each turn.
+{arguments.rows:,} rows × 10 columns ({size}); counted turns: {arguments.repeat}. {_slow(arguments)}The last column is
+the ratio to the first way of the same comparison: the median of the ratios within each turn.
 
 {times_table(results)}
 

@@ -66,8 +66,9 @@ class Platform:
         return done.stdout
 
     def trigger(self, dag_id: str, **body: Any) -> str:
-        """Trigger a run as the web UI does and return its id."""
-        body = {"logical_date": None, **body}
+        """Trigger a run with the body that the web UI's form sends, and return its id."""
+        interval = {"data_interval_start": None, "data_interval_end": None}
+        body = {"conf": {}, **interval, "logical_date": None, "partition_key": None, **body}
         return str(self.request("POST", f"dags/{dag_id}/dagRuns", json=body)["dag_run_id"])
 
     def runs(self, dag_id: str) -> list[dict[str, Any]]:

@@ -91,9 +91,12 @@ def test_run_triggered_with_a_key_loads_that_slice_through_a_faulty_api(platform
     assert ("active_kw.required",) in rules
 
 
-def test_bare_manual_run_loads_the_latest_complete_slice_and_its_mart_follows(platform: Platform) -> None:
-    """A run triggered without a key stands for yesterday, and tells its marts so."""
-    run = platform.trigger("commerce_order_lines")
+@pytest.mark.parametrize("date", [None, "now"])
+def test_bare_manual_run_loads_the_latest_complete_slice_and_its_mart_follows(
+    platform: Platform, date: str | None
+) -> None:
+    """A run triggered without a key, with a date in the form or without, is yesterday's and tells its marts so."""
+    run = platform.trigger("commerce_order_lines", logical_date=date and datetime.now(UTC).isoformat())
     assert platform.wait_for_run("commerce_order_lines", run) == "success"
     attempts = platform.query(
         f"SELECT slice_key, loaded FROM ops.slice_ledger WHERE run_id = '{run}' AND status = 'published'"

@@ -14,21 +14,17 @@ A slice that was dropped on purpose, and one past the contract's retention, have
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
-from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from penstock.core.contract.model import Contract
-from penstock.core.reconcile import Figures, can_be_asked, recorded_figures, source_changed, source_now
+from penstock.core.reconcile import Figures, OpenSource, ask_sources, recorded_figures, source_changed
 from penstock.core.slice import DAY_KEY_FORMAT, Slice, day_slice
-
-OpenSource = Callable[[str], AbstractContextManager[Connection]]
 
 _FOR_PEOPLE: Final = frozenset(
     (
@@ -246,32 +242,23 @@ def _is_for_people(item: Any) -> bool:
 def changes_at_source(contract: Contract, states: Iterable[SliceState], open_source: OpenSource) -> dict[str, Change]:
     """Ask the database sources of slices what they have now; return what has changed, by the slice's key.
 
-    One grouped query for each table that the slices were loaded from.
-
     Args:
         contract: The dataset's contract.
         states: The slices; those of which no figures were recorded are left out.
         open_source: Gives a session over the Airflow connection of this id.
 
     Raises:
-        SchemaMismatch: The source lacks the table, or it cannot be cut into slices any more.
+        SchemaMismatch: A source lacks the table, or it cannot be cut into slices any more.
+        SourceError: A source failed.
         PenstockError: What `open_source` raises.
     """
-    if not can_be_asked(contract):
-        return {}
-    asked: dict[tuple[str, str], dict[str, tuple[Slice, Figures]]] = {}
-    for state in states:
-        then = recorded_figures(state.detail)
-        if then is not None and state.detail.get("conn_id"):
-            source = (state.detail["conn_id"], state.detail["source"])
-            asked.setdefault(source, {})[state.slice.key] = (state.slice, then)
+    details = {state.slice.key: state.detail for state in states}
+    now = ask_sources(contract, [(day_slice(key), detail) for key, detail in details.items()], open_source)
     changes: dict[str, Change] = {}
-    for (conn_id, table), slices in asked.items():
-        with open_source(conn_id) as source_session:
-            now = source_now(source_session, contract, table, [slice_ for slice_, _ in slices.values()])
-        for key, (_, then) in slices.items():
-            if source_changed(contract, then, now[key]):
-                changes[key] = Change(then, now[key])
+    for key, figures in now.items():
+        then = recorded_figures(details[key])
+        if then is not None and source_changed(contract, then, figures):
+            changes[key] = Change(then, figures)
     return changes
 
 

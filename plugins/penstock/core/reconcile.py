@@ -16,7 +16,7 @@ What can be said depends on how slices are loaded:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -113,8 +113,7 @@ class _Known:
 
     slice: Slice
     attempt: int
-    conn_id: str | None
-    table: str | None
+    loaded_from: Mapping[str, Any]
     source_then: Figures | None
     table_then: Figures | None
     table_now: Figures | None
@@ -181,6 +180,49 @@ def _ask(source: Connection, contract: Contract, table: str, slices: Sequence[Sl
     return {slice_.key: found.get(slice_.key, Figures(0)) for slice_ in slices}
 
 
+def _spans(slices: Sequence[Slice]) -> Iterator[list[Slice]]:
+    """Yield the slices, which are in order, in groups that lie close together."""
+    span: list[Slice] = []
+    for slice_ in slices:
+        if span and slice_.start - span[-1].end > _WIDEST_GAP:
+            yield span
+            span = []
+        span.append(slice_)
+    if span:
+        yield span
+
+
+def ask_sources(
+    contract: Contract, loads: Iterable[tuple[Slice, Mapping[str, Any]]], open_source: OpenSource
+) -> dict[str, Figures]:
+    """Ask the database sources of slices what they have of them now; return it by the slice's key.
+
+    Slices of one table that lie close together are asked for by one grouped query.
+
+    Args:
+        contract: The dataset's contract.
+        loads: The slices, each with the `detail` that its load recorded; those without figures are left out.
+        open_source: Gives a session over the Airflow connection of this id.
+
+    Raises:
+        SchemaMismatch: A source lacks the table, or it cannot be cut into slices any more.
+        SourceError: A source failed.
+        PenstockError: What `open_source` raises.
+    """
+    if not can_be_asked(contract):
+        return {}
+    asked: dict[tuple[str, str], list[Slice]] = {}
+    for slice_, detail in loads:
+        if recorded_figures(detail) is not None and detail.get("conn_id") and detail.get("source"):
+            asked.setdefault((detail["conn_id"], detail["source"]), []).append(slice_)
+    now: dict[str, Figures] = {}
+    for (conn_id, table), slices in asked.items():
+        with open_source(conn_id) as source:
+            for span in _spans(sorted(slices, key=lambda slice_: slice_.start)):
+                now |= source_now(source, contract, table, span)
+    return now
+
+
 def _grouped(
     table: Identifier, moment: Composable, total: Composable, start: Composable, end: Composable
 ) -> Composable:
@@ -216,18 +258,6 @@ def _slices_to_check(cur: Cursor, dataset: str, days: int) -> list[Slice]:
         {"dataset": dataset, "days": days},
     )
     return [day_slice(key) for (key,) in cur.fetchall()]
-
-
-def _spans(slices: Sequence[Slice]) -> Iterator[list[Slice]]:
-    """Yield the slices, which are in order, in groups that lie close together."""
-    span: list[Slice] = []
-    for slice_ in slices:
-        if span and slice_.start - span[-1].end > _WIDEST_GAP:
-            yield span
-            span = []
-        span.append(slice_)
-    if span:
-        yield span
 
 
 def _table_moment(cur: Cursor, contract: Contract) -> Identifier | None:
@@ -283,8 +313,7 @@ def _read_known(contract: Contract, row: tuple[Any, ...], *, counted: bool) -> _
     return _Known(
         day_slice(key),
         attempt,
-        detail.get("conn_id") if is_there else None,
-        detail.get("source"),
+        detail if is_there else {},
         source_then,
         expected,
         None if expected is None else Figures(rows, checksum),
@@ -311,27 +340,12 @@ def reconcile(conn: Connection, contract: Contract, open_source: OpenSource, *, 
     with conn, conn.cursor() as cur:
         slices = _slices_to_check(cur, contract.dataset, days)
         known = [found for span in _spans(slices) for found in _known(cur, contract, span)]
-    now = _ask_sources(contract, known, open_source)
+    now = ask_sources(contract, [(found.slice, found.loaded_from) for found in known], open_source)
     findings = [*_source_findings(contract, known, now), *_table_findings(contract, known)]
     with conn, conn.cursor() as cur:
         settled = _unchanged_since(cur, contract, known, slices)
         recorded = _record(cur, contract.dataset, [found for found in findings if found.slice_key in settled], settled)
     return Reconciled(len(slices), len(now), *recorded)
-
-
-def _ask_sources(contract: Contract, known: Sequence[_Known], open_source: OpenSource) -> dict[str, Figures]:
-    if not can_be_asked(contract):
-        return {}
-    by_source: dict[tuple[str, str], list[Slice]] = {}
-    for found in known:
-        if found.conn_id and found.table and found.source_then is not None:
-            by_source.setdefault((found.conn_id, found.table), []).append(found.slice)
-    now: dict[str, Figures] = {}
-    for (conn_id, table), slices in by_source.items():
-        with open_source(conn_id) as source:
-            for span in _spans(slices):
-                now |= source_now(source, contract, table, span)
-    return now
 
 
 def _source_findings(contract: Contract, known: Sequence[_Known], now: Mapping[str, Figures]) -> Iterator[Finding]:

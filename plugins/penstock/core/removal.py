@@ -6,7 +6,6 @@ that says by whom and why; its counts stay in the ledger. A dropped slice can be
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,16 +25,14 @@ from penstock.core.gate.plan import slice_bounds
 from penstock.core.ledger import Attempt, Outcome, current_outcome, lock_slice, record_attempt
 from penstock.core.load_modes.merge import lock_merge
 from penstock.core.load_modes.partitions import detach, has_partition, partition_name
-from penstock.core.load_modes.scd2 import derive
-from penstock.core.load_modes.tombstones import forget, graves, remembers
+from penstock.core.load_modes.scd2 import derive, note_touched
+from penstock.core.load_modes.tombstones import forget
 from penstock.core.load_modes.versions import names
 from penstock.core.slice import Slice, day_slice
 from penstock.core.stage import Stage, column_types
 
 LOCK_TIMEOUT_SECONDS: Final = 5
 """How long a removal waits for a load of the slice, or for others that change its rows."""
-
-_TOUCHED = Identifier("penstock_touched")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +182,7 @@ def _inside(contract: Contract, slice_: Slice) -> Composed:
         RemovalRefused: Slices are not cut by the cursor.
     """
     column = contract.slice_column
-    if column is None or column.source_name == SLICE_FIELD or not re.match(r"(date|timestamp)(?!.*\[)", column.type):
+    if column is None or column.source_name == SLICE_FIELD or not column.is_moment:
         raise _refused(
             contract,
             slice_,
@@ -200,14 +197,11 @@ def _inside(contract: Contract, slice_: Slice) -> Composed:
 def _remove_versions(cur: Cursor, contract: Contract, slice_: Slice, inside: Composed) -> int:
     """Remove the versions of a slice, and what it said was deleted; derive anew how long the others are valid."""
     table, key = table_name(contract), names(contract.key)
-    touched = SQL("SELECT {} FROM {} WHERE {}").format(key, table, inside)
-    if remembers(contract):
-        touched = SQL("{} UNION SELECT {} FROM {} AS g").format(touched, key, graves(contract, slice_))
-    cur.execute(SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {}").format(_TOUCHED, touched))
+    touched = note_touched(cur, contract, slice_, SQL("SELECT {} FROM {} WHERE {}").format(key, table, inside))
     forget(cur, contract, slice_)
     cur.execute(SQL("DELETE FROM {} WHERE {}").format(table, inside))
     rows = cur.rowcount
-    derive(cur, contract, SQL("(SELECT {} FROM {})").format(key, _TOUCHED))
+    derive(cur, contract, touched)
     return rows
 
 

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from penstock.project import contract_of, datasets
+from penstock.operators.all_datasets import over_all_datasets
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
+    from psycopg2.extensions import connection as Connection  # noqa: N812
+
+    from penstock.core.contract import Contract
 
 
 class QuarantineRetentionOperator(BaseOperator):
@@ -26,15 +29,21 @@ class QuarantineRetentionOperator(BaseOperator):
         self.warehouse_conn_id = warehouse_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - Airflow's signature
-        """Keep the retention; return rows discarded and deleted, by dataset where there were any."""
-        from penstock.core.quarantine import purge
+        """Keep the retention; return rows discarded and deleted, by dataset where there were any.
+
+        Raises:
+            PenstockError: A dataset's contract is broken; the retention of all others was kept.
+        """
         from penstock.hooks.postgres import WarehouseHook
 
-        found = {}
         with closing(WarehouseHook(self.warehouse_conn_id).session()) as warehouse:
-            for name in datasets():
-                counts = purge(warehouse, contract_of(name), now=datetime.now(UTC), by="retention")
-                if any(counts):
-                    found[name] = {"discarded": counts[0], "deleted": counts[1]}
-                    self.log.info("%s: %d rows discarded, %d deleted", name, *counts)
-        return found
+            return over_all_datasets(lambda contract: self._purge(warehouse, contract), self.log.error)
+
+    def _purge(self, warehouse: Connection, contract: Contract) -> dict[str, int] | None:
+        from penstock.core.quarantine import purge
+
+        discarded, deleted = purge(warehouse, contract, now=datetime.now(UTC), by="retention")
+        if not discarded and not deleted:
+            return None
+        self.log.info("%s: %d rows discarded, %d deleted", contract.dataset, discarded, deleted)
+        return {"discarded": discarded, "deleted": deleted}

@@ -186,6 +186,13 @@ BROKEN: dict[str, tuple[list[Edit], str]] = {
         [custom("tombstone", "sold_at"), custom("deletes", "never")],
         "deletes: 'never' is not one of hard, soft",
     ),
+    "append that cannot tell what a deletion deletes": (
+        [
+            *(custom("loadMode", "append"), without("partitionBy"), put(3, physicalName="$slice")),
+            custom("tombstone", "sold_at"),
+        ],
+        "deletes: hard needs, in an append, a primaryKey and a cursor",
+    ),
     # reconciliation and retention
     "reconcile by eye": ([custom("reconcile", "eye")], "reconcile: 'eye' is not one of count, checksum"),
     "retention of no length": ([retention(0)], r"slaProperties\[0\]: a retention is a whole number of d, day"),

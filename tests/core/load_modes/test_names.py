@@ -53,13 +53,18 @@ def query(variant: Variant, rows: list[Row]) -> str:
     return f"SELECT r.*, {more} FROM ({select(rows)}) AS r"
 
 
-@pytest.mark.parametrize("deletes", ["hard", None])
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("keyed", [True, False])
+CASES = [(mode, deletes, True) for mode in MODES for deletes in ("hard", None)] + [
+    ("replace_partition", "hard", False),
+    ("replace_partition", None, False),
+    ("append", None, False),
+    ("snapshot", "hard", False),
+    ("snapshot", None, False),
+]
+
+
+@pytest.mark.parametrize(("mode", "deletes", "keyed"), CASES)
 def test_no_name_of_a_column_is_in_the_way(bench: Any, build: Any, mode: Mode, deletes: Any, keyed: bool) -> None:
     """Loads, repeats, duplicates, deletions and a re-drive work whatever the columns are called."""
-    if not keyed and mode in ("merge", "scd2"):
-        return
     variant = Variant(mode, key=keyed, cursor=keyed, tombstone=deletes)
     contract = build.contract(hostile(variant))
     first = [Row(1, "A", f"{DAY} 07:00", False), Row(2, "?", f"{DAY} 07:00", False), Row(3, "A", f"{DAY} 07:00", True)]

@@ -42,7 +42,6 @@ _TABLE_PROPERTIES: Final = (
     *("loadMode", "cursor", "partitionBy", "schemaPolicy", "quarantineBudget", "quarantineRetention"),
     *("tombstone", "deletes", "reconcile"),
 )
-_MOMENT: Final = r"(date|timestamp)(?!.*\[)"
 _LONGEST_MESSAGE: Final = 240
 _RESERVED_ENDS: Final = (".cast", ".encoding", ".in_slice")
 _RESERVED_START: Final = "row."
@@ -220,7 +219,7 @@ def _check_load_mode(
     if mode is LoadMode.REPLACE_PARTITION:
         if partition_by is None:
             report.add(f"{place}.partitionBy", "replace_partition needs the column that places a row")
-        elif partition_by in by_name and not re.match(_MOMENT, by_name[partition_by].type):
+        elif partition_by in by_name and not by_name[partition_by].is_moment:
             report.add(f"{place}.partitionBy", "must be a date or timestamp column")
     if mode in (LoadMode.MERGE, LoadMode.SCD2):
         if not key:
@@ -239,7 +238,7 @@ def _check_load_mode(
 
 
 def _check_validity(cursor: str | None, by_name: Mapping[str, Column], report: Report) -> None:
-    if cursor and cursor in by_name and not re.match(_MOMENT, by_name[cursor].type):
+    if cursor and cursor in by_name and not by_name[cursor].is_moment:
         report.add("schema.customProperties.cursor", "of scd2 must be a date or timestamp: a version is valid from it")
     for name in VALIDITY:
         if name in by_name:
@@ -248,7 +247,7 @@ def _check_validity(cursor: str | None, by_name: Mapping[str, Column], report: R
 
 def _check_age(cursor: str | None, columns: list[Column], report: Report) -> None:
     """Let a retention be stated only where the rows of a merged table tell their age."""
-    if any(column.name == cursor and not re.match(_MOMENT, column.type) for column in columns):
+    if any(column.name == cursor and not column.is_moment for column in columns):
         report.add("slaProperties", "a retention needs a cursor that is a date or timestamp: it tells the age of a row")
 
 
@@ -257,7 +256,7 @@ def _arrival_column(mode: LoadMode, stated: Any, columns: list[Column], report: 
     place = "schema.customProperties.partitionBy"
     if stated is not None:
         report.add(place, f"of {mode} is the column with `physicalName: {SLICE_FIELD}`; leave it out")
-    found = [c for c in columns if c.source_name == SLICE_FIELD and re.match(_MOMENT, c.type)]
+    found = [c for c in columns if c.source_name == SLICE_FIELD and c.is_moment]
     if len(found) != 1:
         report.add(
             "schema.properties",
@@ -278,6 +277,16 @@ def _check_tombstone(tombstone: Any, stated: bool, columns: list[Column], report
     elif not re.fullmatch(r"boolean|date|timestamp.*(?<!\])", by_name[tombstone].type):
         report.add(f"{place}.tombstone", "must be a boolean (true: deleted), date or timestamp (set: deleted) column")
     return str(tombstone)
+
+
+def _check_deletion(key: tuple[str, ...], cursor: str | None, report: Report) -> None:
+    """Let an append, which keeps what came before, take hard deletes only where it can tell what they delete."""
+    if not key or cursor is None:
+        report.add(
+            "schema.customProperties.deletes",
+            "hard needs, in an append, a primaryKey and a cursor, which tell what a deletion deletes; `soft` keeps the"
+            " rows and their marks",
+        )
 
 
 def _check_dataset_name(document: Mapping[str, Any], path: Path, report: Report) -> str:
@@ -331,6 +340,8 @@ def _build(document: Mapping[str, Any], path: Path, report: Report) -> Contract 
         _check_age(placed["cursor"], columns, report)
     key, budget = _key(table["properties"]), _budget(custom.get("quarantineBudget", "5%"), report)
     _check_load_mode(mode, key, placed, columns, report)
+    if mode is LoadMode.APPEND and tombstone is not None and deletes is Deletes.HARD:
+        _check_deletion(key, placed["cursor"], report)
     places: dict[str, str] = {}
     rules = [
         *implied_rules(columns, table["properties"], report),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -104,6 +105,11 @@ class Column:
     timezone: str | None = None
     format: str | None = None
     renamed_from: str | None = None
+
+    @property
+    def is_moment(self) -> bool:
+        """Whether its values are dates or timestamps, so that they can tell a slice."""
+        return re.match(r"(date|timestamp)(?!.*\[)", self.type) is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import psycopg2.errors
+from functools import partial
+
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Composed, Identifier
 
@@ -11,7 +12,7 @@ from penstock.core.contract.model import Contract
 from penstock.core.contract.tombstone import buries
 from penstock.core.load_modes import Applied
 from penstock.core.load_modes.tombstones import bury, forget, take_out
-from penstock.core.load_modes.versions import all_columns, deduplicate, names, newest
+from penstock.core.load_modes.versions import all_columns, deduplicate, names, put_newest
 from penstock.core.slice import Slice
 
 
@@ -48,17 +49,8 @@ def merge(
         marks = bury(cur, contract, slice_, candidate)
         deleted = take_out(cur, contract, table_name(contract), slice_)
         take_out(cur, contract, candidate)
-    return Applied(_upsert_newest(cur, contract, table_name(contract), candidate), marks, deleted)
-
-
-def _upsert_newest(cur: Cursor, contract: Contract, target: Identifier, candidate: Identifier) -> int:
-    cur.execute("SAVEPOINT merge")
-    try:
-        cur.execute(upsert(contract, target, SQL("{} AS s").format(candidate)))
-    except psycopg2.errors.CardinalityViolation:  # the slice holds a key twice
-        cur.execute("ROLLBACK TO SAVEPOINT merge")
-        cur.execute(upsert(contract, target, newest(contract, candidate, contract.key)))
-    return cur.rowcount
+    loaded = put_newest(cur, contract, candidate, contract.key, partial(upsert, contract, table_name(contract)))
+    return Applied(loaded, marks, deleted)
 
 
 def upsert(contract: Contract, target: Identifier, rows: Composed) -> Composed:

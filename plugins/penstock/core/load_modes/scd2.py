@@ -6,7 +6,8 @@ are derived anew from all moments of the key, so that history does not depend on
 
 from __future__ import annotations
 
-import psycopg2.errors
+from functools import partial
+
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Composable, Composed, Identifier
 
@@ -16,7 +17,7 @@ from penstock.core.contract.tombstone import buries
 from penstock.core.load_modes import Applied
 from penstock.core.load_modes.merge import lock_merge
 from penstock.core.load_modes.tombstones import bury, forget, graves, remembers, take_out
-from penstock.core.load_modes.versions import all_columns, deduplicate, names, newest
+from penstock.core.load_modes.versions import all_columns, deduplicate, names, put_newest
 from penstock.core.slice import Slice
 
 _TOUCHED = Identifier("penstock_touched")
@@ -47,7 +48,7 @@ def scd2(
         loaded = _add(cur, contract, candidate)
         derive(cur, contract, SQL("(SELECT {} FROM {})").format(names(contract.key), candidate))
         return Applied(loaded)
-    _note_touched(cur, contract, slice_, candidate)
+    touched = note_touched(cur, contract, slice_, SQL("SELECT {} FROM {}").format(names(contract.key), candidate))
     if again:
         forget(cur, contract, slice_)
     deduplicate(cur, contract, candidate, (*contract.key, contract.cursor))
@@ -55,30 +56,32 @@ def scd2(
     deleted = take_out(cur, contract, table_name(contract), slice_, versions=True)
     take_out(cur, contract, candidate, versions=True)
     loaded = _add(cur, contract, candidate)
-    derive(cur, contract, SQL("(SELECT {} FROM {})").format(names(contract.key), _TOUCHED))
+    derive(cur, contract, touched)
     cur.execute(SQL("DROP TABLE {}").format(_TOUCHED))
     return Applied(loaded, marks, deleted)
 
 
-def _note_touched(cur: Cursor, contract: Contract, slice_: Slice, candidate: Identifier) -> None:
-    """Note the keys of the slice, also those of which an earlier load of it said that they were deleted."""
-    cur.execute(
-        SQL(
-            "CREATE TEMPORARY TABLE {touched} ON COMMIT DROP AS SELECT {key} FROM {rows}"
-            " UNION SELECT {key} FROM {graves} AS g"
-        ).format(touched=_TOUCHED, key=names(contract.key), rows=candidate, graves=graves(contract, slice_))
-    )
+def note_touched(cur: Cursor, contract: Contract, slice_: Slice, keys: Composed) -> Composed:
+    """Note, till the transaction ends, some keys and those that an earlier load of the slice said were deleted.
+
+    Args:
+        cur: Cursor on the warehouse.
+        contract: The contract.
+        slice_: The slice.
+        keys: A query of the keys, with the columns of the contract's key.
+
+    Returns:
+        A subquery of what was noted, as `derive` takes it.
+    """
+    if remembers(contract):
+        keys = SQL("{} UNION SELECT {} FROM {} AS g").format(keys, names(contract.key), graves(contract, slice_))
+    cur.execute(SQL("CREATE TEMPORARY TABLE {} ON COMMIT DROP AS {}").format(_TOUCHED, keys))
+    return SQL("(SELECT {} FROM {})").format(names(contract.key), _TOUCHED)
 
 
 def _add(cur: Cursor, contract: Contract, candidate: Identifier) -> int:
     assert contract.cursor is not None  # noqa: S101 - checked when the contract is read
-    cur.execute("SAVEPOINT scd2")
-    try:
-        cur.execute(_upsert(contract, SQL("{} AS s").format(candidate)))
-    except psycopg2.errors.CardinalityViolation:  # the slice holds a version twice
-        cur.execute("ROLLBACK TO SAVEPOINT scd2")
-        cur.execute(_upsert(contract, newest(contract, candidate, (*contract.key, contract.cursor))))
-    return cur.rowcount
+    return put_newest(cur, contract, candidate, (*contract.key, contract.cursor), partial(_upsert, contract))
 
 
 def _upsert(contract: Contract, rows: Composed) -> Composed:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+import psycopg2.errors
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Composable, Composed, Identifier
 
@@ -46,6 +47,30 @@ def newest(contract: Contract, candidate: Identifier, by: Sequence[str]) -> Comp
     return SQL("(SELECT DISTINCT ON ({by}) * FROM {table} AS s ORDER BY {by}, {order}) AS s").format(
         by=names(by), table=candidate, order=newest_first(contract, "s")
     )
+
+
+def put_newest(
+    cur: Cursor, contract: Contract, candidate: Identifier, by: Sequence[str], upsert: Callable[[Composed], Composed]
+) -> int:
+    """Upsert the rows of a table; only if it holds values of `by` twice, the newest row with each of them.
+
+    Args:
+        cur: Cursor on the warehouse.
+        contract: The contract.
+        candidate: The rows.
+        by: The columns that the upsert tells rows by.
+        upsert: Gives the statement for rows, which stand under the alias `s`.
+
+    Returns:
+        The number of rows that were put into the table.
+    """
+    cur.execute("SAVEPOINT put_newest")
+    try:
+        cur.execute(upsert(SQL("{} AS s").format(candidate)))
+    except psycopg2.errors.CardinalityViolation:
+        cur.execute("ROLLBACK TO SAVEPOINT put_newest")
+        cur.execute(upsert(newest(contract, candidate, by)))
+    return cur.rowcount
 
 
 def deduplicate(cur: Cursor, contract: Contract, candidate: Identifier, by: Sequence[str]) -> int:
