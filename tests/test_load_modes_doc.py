@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from penstock.core.contract import LoadMode, load_contract
-from penstock.core.load_modes.partitions import LOCK_PAUSES_SECONDS, LOCK_TIMEOUT_SECONDS
+from penstock.core.table_lock import LOCK_PAUSES_SECONDS, LOCK_TIMEOUT_SECONDS
 from penstock.project import ROOT
 
 PAGE = (ROOT / "docs" / "load-modes.md").read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from penstock.core.contract.ddl import ensure_table
 from penstock.core.drift import MAX_EVOLVED, Evolved, decide, evolved_columns, safe_name, with_evolved
 from penstock.core.errors import PublishBlocked, SchemaMismatch, StageMissing
 from penstock.core.lake import land_file
@@ -300,7 +301,8 @@ def test_a_reader_keeps_a_table_from_evolving_for_a_while_only(
     bench: Any, build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Publish waits for readers no longer than it may, changes nothing, and works once they are gone."""
-    monkeypatch.setattr("penstock.core.publish.LOCK_TIMEOUT_SECONDS", 1)
+    monkeypatch.setattr("penstock.core.table_lock.LOCK_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("penstock.core.table_lock.LOCK_PAUSES_SECONDS", (0.1,))
     contract, feed = by_policy(build, "evolve"), Feed(bench, tmp_path, "lake")
     feed.load(contract, [SOUND])
     stage = feed.extract(contract, WITH_SIZE)
@@ -314,6 +316,28 @@ def test_a_reader_keeps_a_table_from_evolving_for_a_while_only(
     reader.rollback()
     assert bench.publish(contract, stage).loaded == 2
     assert evolved_of(bench) == [("size",)]
+
+
+def test_readers_wait_for_new_columns_and_not_for_the_rows(
+    bench: Any, build: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the rows of a slice with a new column are put in place, the table has the column and can be read."""
+    contract, feed = by_policy(build, "evolve"), Feed(bench, tmp_path, "lake")
+    feed.load(contract, [SOUND])
+    stage = feed.extract(contract, WITH_SIZE)
+    bench.judge(contract, stage)
+    reader, seen = bench.connect(), []
+
+    def read_meanwhile(*arguments: Any) -> None:
+        ensure_table(*arguments)
+        with reader, reader.cursor() as cur:
+            cur.execute("SET LOCAL lock_timeout = '200ms'")
+            cur.execute("SELECT size FROM test.orders")
+            seen.extend(cur.fetchall())
+
+    monkeypatch.setattr("penstock.core.publish.ensure_table", read_meanwhile)
+    assert bench.publish(contract, stage).loaded == 2
+    assert seen == [(None,)]
 
 
 def evolved_of(bench: Any) -> Any:
@@ -362,4 +386,8 @@ def test_the_document_names_every_test() -> None:
     named = set(re.findall(r"`(test_\w+)`", text))
     here = {name for name, item in globals().items() if name.startswith("test_") and callable(item)}
     assert named <= here
-    assert here - named <= {"test_the_document_names_every_test", "test_fields_that_do_not_look_alike_are_not_paired"}
+    assert here - named <= {
+        "test_the_document_names_every_test",
+        "test_fields_that_do_not_look_alike_are_not_paired",
+        "test_readers_wait_for_new_columns_and_not_for_the_rows",
+    }

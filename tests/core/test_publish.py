@@ -11,8 +11,8 @@ import psycopg2.errors
 import pytest
 
 from penstock.core import publish as publishing
+from penstock.core import table_lock
 from penstock.core.errors import PublishBlocked, SchemaMismatch, StageMissing
-from penstock.core.load_modes import partitions
 from penstock.core.load_modes.partitions import partition_name
 from penstock.core.slice import day_slice
 
@@ -223,8 +223,8 @@ def test_views_and_grants_survive(bench: Any, build: Any) -> None:
 
 def test_publish_gives_up_on_readers_that_stay(bench: Any, build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that holds the table for too long blocks publish, which changes nothing and succeeds later."""
-    monkeypatch.setattr(partitions, "LOCK_TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(partitions, "LOCK_PAUSES_SECONDS", (0.1,))
+    monkeypatch.setattr(table_lock, "LOCK_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(table_lock, "LOCK_PAUSES_SECONDS", (0.1,))
     contract = build.contract(build.ORDERS)
     source = bench.fill("orders", COLUMNS, orders(3, 1))
     bench.load(contract, DAY, source)
@@ -245,8 +245,8 @@ def test_publish_gives_up_on_readers_that_stay(bench: Any, build: Any, monkeypat
 
 def test_a_first_load_does_not_wait_for_readers(bench: Any, build: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """To attach a slice that was not there before, no reader has to go."""
-    monkeypatch.setattr(partitions, "LOCK_TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(partitions, "LOCK_PAUSES_SECONDS", (0.1,))
+    monkeypatch.setattr(table_lock, "LOCK_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(table_lock, "LOCK_PAUSES_SECONDS", (0.1,))
     contract = build.contract(build.ORDERS)
     source = bench.fill("orders", COLUMNS, orders(3, 1) + orders(3, 1, OTHER_DAY))
     bench.load(contract, DAY, source)

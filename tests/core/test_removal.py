@@ -107,8 +107,8 @@ def test_readers_that_stay_stop_it_and_leave_all_as_it_was(
 ) -> None:
     """Behind a reader's open transaction a drop gives up within seconds: nothing is removed, the ledger has no row."""
     contract, _ = orders
-    monkeypatch.setattr("penstock.core.load_modes.partitions.LOCK_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr("penstock.core.load_modes.partitions.LOCK_PAUSES_SECONDS", (0.1,))
+    monkeypatch.setattr("penstock.core.table_lock.LOCK_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr("penstock.core.table_lock.LOCK_PAUSES_SECONDS", (0.1,))
     before = bench.checksum("test.orders"), bench.quarantine("test/orders")
     reader = bench.connect()
     with reader.cursor() as cur:

@@ -48,7 +48,7 @@ def test_a_slice_that_is_held_is_told_and_dropped_the_next_time(
     retained: Query, warehouse: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A reader in the way fails the task, which is retried, and leaves the slice whole."""
-    monkeypatch.setattr("penstock.core.load_modes.partitions.LOCK_PAUSES_SECONDS", ())
+    monkeypatch.setattr("penstock.core.table_lock.LOCK_PAUSES_SECONDS", ())
     reader = psycopg2.connect(warehouse)
     with reader.cursor() as cur:
         cur.execute("SELECT count(*) FROM commerce.order_lines")

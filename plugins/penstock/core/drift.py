@@ -20,6 +20,7 @@ from penstock.core.contract.model import SLICE_FIELD, Column, Contract, SchemaPo
 from penstock.core.contract.types import canonical_type
 from penstock.core.errors import SchemaMismatch
 from penstock.core.stage import Stage, Staged, column_types, stage_missing
+from penstock.core.table_lock import lock_for_change
 
 MAX_EVOLVED: Final = 50
 """The most columns that one slice may bring along: more of them are data that came as keys."""
@@ -267,10 +268,8 @@ def as_staged(cur: Cursor, contract: Contract, stage: Stage, staged: Staged) -> 
     return replace(found, columns=tuple(columns))
 
 
-def take_in(
-    cur: Cursor, contract: Contract, table: Identifier, stage: Stage, staged: Staged, *, lock_timeout_seconds: int
-) -> Contract:
-    """Add the columns that a stage brings along to the table, in the transaction that publishes it.
+def take_in(cur: Cursor, contract: Contract, table: Identifier, stage: Stage, staged: Staged) -> Contract:
+    """Add the columns that a stage brings along to the table, in the caller's transaction.
 
     Of two slices that bring along the same column, the second waits here and finds it there; a slice without new
     columns waits for one that has some, and the other way round.
@@ -281,13 +280,13 @@ def take_in(
         table: The warehouse table; it need not be there yet.
         stage: The run's stage.
         staged: What is recorded about it.
-        lock_timeout_seconds: How long to wait for readers of the table.
 
     Returns:
         The contract with all columns that the dataset has taken in.
 
     Raises:
         StageMissing: Another slice has brought along the same field, or column, with another type or meaning.
+        psycopg2.errors.LockNotAvailable: Readers held the table at each of several tries.
     """
     wanted = brought_along(staged)
     if wanted or contract.schema_policy is SchemaPolicy.EVOLVE:
@@ -303,8 +302,9 @@ def take_in(
         shown = ", ".join(column.source_name for column in new)
         problem = f"Of the new fields {shown} one is known in another way meanwhile, by another slice or the contract."
         raise stage_missing(stage, problem, "extract")
-    cur.execute(SQL("SET LOCAL lock_timeout = {}").format(Literal(f"{lock_timeout_seconds}s")))
     exists = bool(new and column_types(cur, table))
+    if exists:
+        lock_for_change(cur, table)
     for column in new:
         _add_column(cur, contract, table, column, stage, exists=exists)
     cur.execute("SET LOCAL lock_timeout = 0")

@@ -15,7 +15,7 @@ from psycopg2.sql import Identifier
 from penstock.core.checksum import note_checksum
 from penstock.core.contract.ddl import ensure_table, table_name
 from penstock.core.contract.model import Contract, LoadMode
-from penstock.core.drift import complete, take_in
+from penstock.core.drift import brought_along, complete, take_in
 from penstock.core.errors import PublishBlocked, SchemaMismatch
 from penstock.core.gate.judge import candidate_of
 from penstock.core.ledger import (
@@ -29,7 +29,7 @@ from penstock.core.ledger import (
 )
 from penstock.core.load_modes import Applied
 from penstock.core.load_modes.merge import merge
-from penstock.core.load_modes.partitions import LOCK_TIMEOUT_SECONDS, append, partition_name, replace_partition
+from penstock.core.load_modes.partitions import append, partition_name, replace_partition
 from penstock.core.load_modes.scd2 import scd2
 from penstock.core.quarantine import Kept, keep_quarantine
 from penstock.core.slice import Slice
@@ -42,6 +42,7 @@ from penstock.core.stage import (
     read_stage,
     stage_missing,
 )
+from penstock.core.table_lock import LOCK_TIMEOUT_SECONDS
 
 _MODES: Final[Mapping[LoadMode, Callable[[Cursor, Contract, Slice, Identifier, int], Applied]]] = {
     LoadMode.APPEND: append,
@@ -69,7 +70,23 @@ def publish(conn: Connection, contract: Contract, slice_: Slice, stage: Stage, *
         SchemaMismatch: The warehouse table does not fit the contract, or refuses rows for reasons of its own.
         PublishBlocked: Readers held the table at each of several short tries.
     """
-    with refusals_told(contract, slice_), conn, conn.cursor() as cur:
+    with refusals_told(contract, slice_):
+        _take_in_columns(conn, contract, stage)
+        return _publish_rows(conn, contract, slice_, stage, dag_id)
+
+
+def _take_in_columns(conn: Connection, contract: Contract, stage: Stage) -> None:
+    """Add the columns that a stage brings along; commits, so that readers wait for them alone, not for the rows."""
+    with conn, conn.cursor() as cur:
+        lock_slice(cur, stage)
+        staged = read_stage(cur, stage)
+        if staged is not None and brought_along(staged):
+            _check_passed(staged, contract, stage)
+            take_in(cur, contract, table_name(contract), stage, staged)
+
+
+def _publish_rows(conn: Connection, contract: Contract, slice_: Slice, stage: Stage, dag_id: str | None) -> Outcome:
+    with conn, conn.cursor() as cur:
         lock_slice(cur, stage)
         if read_stage(cur, stage) is None:
             done = published_by(cur, stage)
@@ -117,7 +134,7 @@ def _check_passed(staged: Staged, contract: Contract, stage: Stage) -> None:
 def _publish(
     cur: Cursor, contract: Contract, slice_: Slice, stage: Stage, staged: Staged, dag_id: str | None
 ) -> Outcome:
-    contract = take_in(cur, contract, table_name(contract), stage, staged, lock_timeout_seconds=LOCK_TIMEOUT_SECONDS)
+    contract = take_in(cur, contract, table_name(contract), stage, staged)
     ensure_table(cur, contract)
     candidate = candidate_of(stage, column_types(cur, stage.table))
     complete(cur, contract, candidate)

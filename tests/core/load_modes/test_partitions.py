@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import psycopg2.errors
 import pytest
-from psycopg2.sql import Identifier
 
-from penstock.core.load_modes import partitions
-from penstock.core.load_modes.partitions import detach, has_partition, lock_for_change, partition_name
+from penstock.core.load_modes.partitions import detach, has_partition, partition_name
 from penstock.core.slice import day_slice
 from tests.core.load_modes.reference import Row, Variant
 from tests.core.load_modes.tables import DAYS, document, load
@@ -84,23 +80,3 @@ def test_a_partition_is_named_after_its_day(build: Any) -> None:
     """The name sorts as the days do."""
     contract = build.contract(document(Variant("append")))
     assert partition_name(contract, day_slice(DAY)).strings == ("test", "items_p20260101")
-
-
-def test_the_lock_is_waited_for_in_short_tries(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between tries nothing is waited for, so that readers that queued get through; what was done before stays."""
-    monkeypatch.setattr(partitions, "LOCK_TIMEOUT_SECONDS", 0.05)
-    monkeypatch.setattr(partitions, "LOCK_PAUSES_SECONDS", (0.05, 0.05))
-    bench.run("CREATE SCHEMA IF NOT EXISTS test; CREATE TABLE test.one (n integer)")
-    reader = bench.connect()
-    with reader, reader.cursor() as reads:
-        reads.execute("SELECT FROM test.one")
-        started = time.monotonic()
-        with bench.conn, bench.conn.cursor() as cur:
-            with pytest.raises(psycopg2.errors.LockNotAvailable):
-                lock_for_change(cur, Identifier("test", "one"))
-            bench.conn.rollback()
-        assert 0.2 < time.monotonic() - started < 5
-    with bench.conn, bench.conn.cursor() as cur:
-        cur.execute("INSERT INTO test.one VALUES (1)")
-        lock_for_change(cur, Identifier("test", "one"))
-    assert bench.one("SELECT n FROM test.one") == 1

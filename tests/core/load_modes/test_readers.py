@@ -12,8 +12,8 @@ from typing import Any
 import psycopg2
 import pytest
 
+from penstock.core import table_lock
 from penstock.core.errors import PublishBlocked
-from penstock.core.load_modes import partitions
 from penstock.core.publish import publish
 from penstock.core.slice import day_slice
 from tests.core.load_modes.reference import MODES, Mode, Row, Variant
@@ -104,8 +104,8 @@ def test_a_slow_reader_stops_nobody_for_long(
 
     A merge and an scd2 wait for no reader at all.
     """
-    monkeypatch.setattr(partitions, "LOCK_TIMEOUT_SECONDS", 0.2)
-    monkeypatch.setattr(partitions, "LOCK_PAUSES_SECONDS", (0.1,) * 50)
+    monkeypatch.setattr(table_lock, "LOCK_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(table_lock, "LOCK_PAUSES_SECONDS", (0.1,) * 50)
     variant = Variant(mode)
     contract = build.contract(document(variant))
     load(bench.conn, contract, DAY, rows("A"), "first")
@@ -134,8 +134,8 @@ def test_publish_gives_up_on_a_reader_that_stays(
     bench: Any, build: Any, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says who stands in the way of what, changes nothing, and does its work when it is tried again."""
-    monkeypatch.setattr(partitions, "LOCK_TIMEOUT_SECONDS", 0.1)
-    monkeypatch.setattr(partitions, "LOCK_PAUSES_SECONDS", (0.05, 0.05))
+    monkeypatch.setattr(table_lock, "LOCK_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(table_lock, "LOCK_PAUSES_SECONDS", (0.05, 0.05))
     contract = build.contract(document(Variant(mode)))
     load(bench.conn, contract, DAY, rows("A"), "first")
     stage = staged(bench.conn, contract, DAY, rows("B"), "second")
