@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -35,7 +36,10 @@ class Command:
     platform: Platform
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start a command as a user does, in the platform's checkout."""
+        """Start a command as a user does, in the platform's checkout.
+
+        Ctrl-C reaches it even where the tests run in a shell's background, which has its children ignore that.
+        """
         home = str(self.platform.stack.layout.home)
         return subprocess.Popen(
             [sys.executable, "-m", "penstock", *arguments],
@@ -43,6 +47,7 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
