@@ -10,7 +10,6 @@ import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
-from functools import partial
 from io import StringIO
 from typing import Any
 
@@ -40,6 +39,7 @@ class Command:
 
         Ctrl-C reaches it even where the tests run in a shell's background, which has its children ignore that.
         """
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         home = str(self.platform.stack.layout.home)
         return subprocess.Popen(
             [sys.executable, "-m", "penstock", *arguments],
@@ -47,7 +47,6 @@ class Command:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
