@@ -33,6 +33,7 @@ MAY_IMPORT = {
     "__main__": {"cli"},
     "defaults": {"core", "notifiers", "retries", "timetable", "project"},
     "project": {"core"},
+    "provider": set(),
     "airflow_api": {"core"},
     "flows": {"operators", "core", "project"},
     "retries": {"core"},

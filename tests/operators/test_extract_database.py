@@ -1,9 +1,18 @@
 """From a source database to the stage."""
 
+from contextlib import closing
+from datetime import timedelta
+from typing import Any
+
+import psycopg2
 import pytest
 
 from penstock.core.errors import SchemaMismatch
 from penstock.operators.extract_database import DatabaseExtractOperator
+from penstock.operators.publish import PublishOperator
+from penstock.operators.reconcile import ReconcileOperator
+from penstock.operators.validate import ValidateOperator
+from tests.mariadb import MariaDb
 from tests.operators.contexts import Query, context_of
 
 LINES = "commerce/order_lines"
@@ -52,3 +61,61 @@ def test_pool_slots_can_be_stated_and_no_reader_at_all_is_refused() -> None:
     assert DatabaseExtractOperator(**arguments, readers=4, pool_slots=2).pool_slots == 2
     with pytest.raises(ValueError, match="readers is 0"):
         DatabaseExtractOperator(**arguments, readers=0)
+
+
+@pytest.mark.parametrize("given", [{}, {"table": "a", "query": "b"}])
+def test_a_table_or_a_query_is_stated(given: dict[str, str]) -> None:
+    """Neither and both are refused when the file is read."""
+    with pytest.raises(ValueError, match="either a table or a query"):
+        DatabaseExtractOperator(task_id="extract", dataset=LINES, conn_id="shop", **given)
+
+
+def test_a_query_of_a_postgres_is_piped(query: Query) -> None:
+    """The slice is bound; the rows are the table's; only a query that binds the slice can be asked for old days."""
+    sql = "SELECT * FROM public.invoice_line WHERE invoiced_at >= %(slice_start)s AND invoiced_at < %(slice_end)s;"
+    arguments: dict[str, Any] = {"task_id": "extract", "dataset": LINES, "conn_id": "shop"}
+    extract = DatabaseExtractOperator(**arguments, query=sql, readers=2, statement_timeout=timedelta(minutes=5))
+    assert extract.execute(context_of(LINES, "2010-09-20"))["extracted"] == 1841
+    ((detail,),) = query("SELECT detail FROM ops.stage")
+    assert (detail["source"], "source_rows" in detail) == ("query", False)
+    assert not extract.reads_now(None)  # type: ignore[arg-type]
+    assert DatabaseExtractOperator(**arguments, query="SELECT 1").reads_now(None)  # type: ignore[arg-type]
+    with pytest.raises(SchemaMismatch, match=r"The query cannot be run: .*nothing"):
+        DatabaseExtractOperator(**arguments, query="SELECT nothing").execute(context_of(LINES, "2010-09-20"))
+
+
+def test_the_same_rows_come_from_a_mariadb(
+    query: Query, shop: str, mariadb: MariaDb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another database gives the same table, row by row; later it is asked again what it has of the slice."""
+    day, columns = "2010-09-20", "line_id, invoice, stock_code, description, quantity, invoiced_at, unit_price"
+    fields = f"{columns}, customer_id, country"
+    with closing(psycopg2.connect(shop)) as connection, connection.cursor() as cur:
+        cur.execute(f"SELECT {fields} FROM public.invoice_line WHERE invoiced_at::date = %s", (day,))
+        lines = cur.fetchall()
+    mariadb.run(
+        "DROP TABLE IF EXISTS invoice_line",
+        "CREATE TABLE invoice_line (line_id bigint PRIMARY KEY, invoice varchar(9), stock_code varchar(20),"
+        " description text, quantity int, invoiced_at timestamp NULL, unit_price decimal(12,3), customer_id int,"
+        " country varchar(60))",
+        many=(f"INSERT INTO invoice_line ({fields}) VALUES ({', '.join(['%s'] * 9)})", lines),
+    )
+    context, loaded = context_of(LINES, day), []
+    for uri, table in ((None, "public.invoice_line"), (mariadb.uri, "shop.invoice_line")):
+        if uri:
+            monkeypatch.setenv("AIRFLOW_CONN_SHOP", uri)
+            context = context_of(LINES, day, "again")
+        DatabaseExtractOperator(task_id="e", dataset=LINES, conn_id="shop", table=table).execute(context)
+        ValidateOperator(task_id="v", dataset=LINES).execute(context)
+        PublishOperator(task_id="p", dataset=LINES).execute(context)
+        loaded.append(query("SELECT * FROM commerce.order_lines ORDER BY line_id"))
+    assert loaded[0] == loaded[1]
+    assert query("SELECT count(*) > 1000 FROM commerce.order_lines") == [(True,)]
+
+    def findings() -> tuple[int, int]:
+        told = ReconcileOperator(task_id="reconcile").execute({})[LINES]
+        return told["asked"], told["findings"]
+
+    assert findings() == (1, 0)
+    mariadb.run("DELETE FROM invoice_line LIMIT 1")
+    assert findings() == (1, 1)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, closing, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from penstock.core.errors import CredentialsError, SourceUnavailable
 from penstock.local.layout import Layout
@@ -109,6 +109,22 @@ def connect(conn_id: str) -> Connection:
             f"The server of connection {conn_id!r} gave no session: {str(error).strip().splitlines()[0]}",
             next_step="start it (`make demo` starts the local one), or correct the connection.",
         ) from error
+
+
+def open_source(conn_id: str) -> AbstractContextManager[Any]:
+    """Open a session over an Airflow connection to a database of any kind; it is closed with the context.
+
+    Raises:
+        CredentialsError: Nobody knows the connection, or the server refused the user or the password.
+        SourceUnavailable: The server cannot be reached, or refused.
+        SourceError: There is no driver for the connection's type.
+    """
+    if connection_parts(conn_id).conn_type in ("postgres", "postgresql"):
+        return closing(connect(conn_id))
+    use_local_airflow()
+    from penstock.hooks.database import DatabaseHook
+
+    return DatabaseHook(conn_id).session()
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from penstock.cli.arguments import AsJson, Dataset
-from penstock.cli.connections import connect, use_local_airflow, warehouse
+from penstock.cli.connections import open_source, use_local_airflow, warehouse
 from penstock.cli.output import say, show_json, show_table
 from penstock.core import gaps as core
 from penstock.core.errors import SliceError
@@ -131,7 +130,7 @@ def look(
         kept = [state for state in states if not core.is_past_retention(contract, state.slice, now)]
         changes = {}
         if ask_source and Why.CHANGED in why:
-            changes = core.changes_at_source(contract, kept, lambda conn_id: closing(connect(conn_id)))
+            changes = core.changes_at_source(contract, kept, open_source)
     found = core.find_gaps(states, today, now=now, changes=changes)
     return Looked(flow, today, states, [gap for gap in found if not frozenset(gap.why).isdisjoint(why)])
 

@@ -1,4 +1,4 @@
-"""Stage a slice of a Postgres table by piping COPY."""
+"""Stage a slice of a Postgres table, or of a query, by piping COPY."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 from psycopg2.sql import SQL, Composable, Composed, Identifier, Literal
@@ -28,7 +29,11 @@ from penstock.core.stage import (
     record_stage,
     slice_value,
 )
+from penstock.core.wanted import Wanted, parts_of_query
 
+_NUMERIC: Final = 1700
+_MOST_DIGITS: Final = 1000  # that a numeric can state; the driver gives other numbers where it states none
+_QUERY: Final = Identifier("penstock_query")
 _WIDENS: Final = {
     "smallint": {"integer", "bigint", "numeric"},
     "integer": {"bigint", "numeric"},
@@ -106,10 +111,16 @@ def _note(watched: Sequence[str]) -> Composed:
 def check_columns(contract: Contract, present: dict[str, str], stage: Stage, table: str) -> None:
     """Hold a source's columns to what cuts it into slices and reads its times.
 
+    Args:
+        contract: The contract.
+        present: Type of each of the source's columns.
+        stage: The run's stage, for errors.
+        table: `schema.table` at the source; empty for a query, which cuts itself.
+
     Raises:
         SchemaMismatch: There is no such table, it cannot be cut into slices, or its times say no offset.
     """
-    cut_by = contract.slice_column
+    cut_by = contract.slice_column if table else None
     naive = [c.source_name for c in contract.columns if is_naive(c, present.get(c.source_name, ""))]
     next_step = "correct the table's name in the DAG, or the contract, and clear `extract`."
     if not present:
@@ -126,21 +137,62 @@ def check_columns(contract: Contract, present: dict[str, str], stage: Stage, tab
 
 
 def _rows(
-    contract: Contract,
     selected: Sequence[Composable],
-    table: Identifier,
-    present: dict[str, str],
+    relation: Composable,
+    moment: Composable | None,
     slice_: Slice,
     only: Sequence[Composable] = (),
 ) -> Composed:
     """Return the query of the slice's rows, or of those `only` that keep further conditions."""
-    query = SQL("SELECT {} FROM {}").format(SQL(", ").join(selected), table)
-    moment = slice_moment(contract, present)
+    query = SQL("SELECT {} FROM {}").format(SQL(", ").join(selected), relation)
     conditions = list(only)
     if moment is not None:
         conditions.append(SQL("{} >= {}").format(moment, Literal(slice_.start)))
         conditions.append(SQL("{} < {}").format(moment, Literal(slice_.end)))
     return SQL("{} WHERE {}").format(query, SQL(" AND ").join(conditions)) if conditions else query
+
+
+def _bound(out: Cursor, wanted: Wanted, slice_: Slice, stage: Stage) -> tuple[Composable, dict[str, str]]:
+    """Return a query with the slice bound to it, as a relation, and the types of its columns.
+
+    Raises:
+        SchemaMismatch: Its parameters are none of the slice's, the source does not take it, or two of its columns have
+            one name.
+    """
+    known, where = slice_.parameters, {"dataset": stage.dataset, "slice_key": stage.slice_key}
+    try:
+        parts = list(parts_of_query(wanted.query.strip().rstrip(";"), list(known)))
+    except (KeyError, ValueError) as error:
+        raise SchemaMismatch(
+            f"The query's parameters cannot be bound ({error}); known are {', '.join(known)}.",
+            **where,
+            next_step="write a literal % as %%, correct the parameters and clear `extract`.",
+        ) from error
+    query = Composed([Literal(known[name]) if name else SQL(text) for text, name in parts])
+    relation = SQL("({}\n) AS {}").format(query, _QUERY)
+    try:
+        out.execute(SQL("SELECT * FROM {} LIMIT 0").format(relation))
+    except psycopg2.ProgrammingError as error:
+        raise SchemaMismatch(
+            f"The query cannot be run: {' '.join(str(error).split())}",
+            **where,
+            next_step="correct the SQL and clear `extract`.",
+        ) from error
+    found = out.description or ()
+    names = [column.name for column in found]
+    if len(set(names)) < len(names):
+        raise SchemaMismatch(
+            f"The query gives columns of one name: {', '.join(names)}.",
+            **where,
+            next_step="name each column once and clear `extract`.",
+        )
+    present = {}
+    for column in found:
+        sized = column.type_code == _NUMERIC and 0 < (column.precision or 0) <= _MOST_DIGITS
+        modifier = (column.precision << 16 | column.scale) + 4 if sized else -1  # as Postgres packs them
+        out.execute("SELECT format_type(%s, %s)", (column.type_code, modifier))
+        present[column.name] = str(out.fetchall()[0][0])
+    return relation, present
 
 
 def _ranges(
@@ -185,12 +237,12 @@ def stage_table(
     contract: Contract,
     slice_: Slice,
     stage: Stage,
-    table: str,
+    table: str | Wanted,
     *,
     detail: Mapping[str, Any] | None = None,
     readers: Readers | None = None,
 ) -> Extracted:
-    """Stage one slice of a source table, cut by the contract's slice column; commits the warehouse.
+    """Stage one slice of a source table, cut by the contract's slice column, or of a query; commits the warehouse.
 
     A contract whose slice column is `$slice` takes the whole table, as it is now.
 
@@ -200,21 +252,26 @@ def stage_table(
         contract: The contract.
         slice_: The slice.
         stage: The run's stage; what an earlier attempt left in it is replaced.
-        table: `schema.table` at the source.
+        table: `schema.table` at the source, or what else is wanted of it.
         detail: What else is kept with the stage and in the ledger, such as the `conn_id` of the source.
         readers: Where a large table may be read by several sessions. The rows are those that one would read.
 
     Raises:
         SourceUnavailable: Somebody waits to change the table, so that further readers cannot join.
-        SchemaMismatch: The source lacks the table, its columns do not fit the contract, or it cannot be cut into
-            slices.
+        SchemaMismatch: The source lacks the table, the query cannot be run, the columns do not fit the contract, or the
+            table cannot be cut into slices.
     """
-    name = Identifier(*table.split("."))
+    wanted = Wanted(table) if isinstance(table, str) else table
     begin_snapshot(source)  # the columns are looked up, and the rows are read and summed up, in one snapshot
     with source, source.cursor() as out, warehouse, warehouse.cursor() as cur:
         contract = with_evolved(cur, contract)
-        present = column_types(out, name)
-        check_columns(contract, present, stage, table)
+        window = wanted.window(contract, slice_, stage)
+        relation: Composable = Identifier(*wanted.path)
+        if wanted.query:
+            relation, present = _bound(out, wanted, slice_, stage)
+        else:
+            present = column_types(out, Identifier(*wanted.path))
+        check_columns(contract, present, stage, wanted.table)
         drift = decide(contract, present, stage)
         contract = drift.extend(contract)
         read = _read(contract, present, slice_)
@@ -224,28 +281,35 @@ def stage_table(
         if drift.watched:
             selected.append(_note(drift.watched))
             names.append(LANDING)
+        moment = None if wanted.query else slice_moment(contract, present)
 
         def make(making: Cursor, where: Stage) -> None:
             create_stage(making, where, columns, contract, landing=bool(drift.watched))
 
         def copy_out(*only: Composable) -> Composed:
-            rows_of = _rows(contract, selected, name, present, slice_, only)
-            return SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(rows_of)
+            return SQL("COPY ({}) TO STDOUT (FORMAT binary)").format(_rows(selected, relation, moment, window, only))
 
         ranges = Ranges()
         if readers is not None and readers.count > 1:
-            query = _rows(contract, selected, name, present, slice_)
-            ranges = _ranges(out, contract, query, name, present, slice_, readers)
+            name = Identifier(*wanted.path)
+            query = _rows(selected, relation, moment, window)
+            ranges = (
+                Ranges(why_not="a query has no ranges")
+                if wanted.query
+                else _ranges(out, contract, query, name, present, window, readers)
+            )
         if readers is not None and ranges.conditions:
             copy_outs = [copy_out(condition) for condition in ranges.conditions]
             rows = fill_together(readers, (source, warehouse), name, stage, make, copy_outs, names)
         else:
             make(cur, stage)
             rows = pipe_copy(out, copy_out(), cur, copy_into(stage, names, binary=True))
-        found: dict[str, Any] = {"source": table, "source_rows": rows}
-        if contract.reconcile is Reconcile.CHECKSUM:
-            total = source_checksum(contract, read_columns(contract, present, slice_))
-            out.execute(_rows(contract, [total], name, present, slice_))
-            found["source_checksum"] = str(out.fetchall()[0][0])
+        found: dict[str, Any] = {"source": wanted.name}
+        if wanted.accountable:
+            found["source_rows"] = rows
+            if contract.reconcile is Reconcile.CHECKSUM:
+                total = source_checksum(contract, read_columns(contract, present, slice_))
+                out.execute(_rows([total], relation, moment, slice_))
+                found["source_checksum"] = str(out.fetchall()[0][0])
         record_stage(cur, stage, contract, extracted=rows, detail={**(detail or {}), **found, **drift.detail()})
     return Extracted(rows, drift, one_reader=ranges.why_not)

@@ -7,6 +7,7 @@ from typing import Any
 import psycopg2
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, named as one
+from psycopg2.extras import LogicalReplicationConnection
 
 from penstock.core.errors import CredentialsError, SourceUnavailable
 from penstock.core.ops import ensure_ops
@@ -59,6 +60,13 @@ class CheckedPostgresHook(PostgresHook):
 
 def _first_line(error: BaseException) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+class ReplicationHook(CheckedPostgresHook):
+    """Sessions that read a Postgres' log of changes; the connection's user needs the right to REPLICATION."""
+
+    def _create_connection(self, conn_args: dict[str, Any]) -> Any:
+        return super()._create_connection({**conn_args, "connection_factory": LogicalReplicationConnection})
 
 
 class WarehouseHook(CheckedPostgresHook):

@@ -1,9 +1,11 @@
-"""Stage a slice of a table of a Postgres database."""
+"""Stage a slice of a table, or of a query, of a database."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from penstock.operators.slices import SliceOperator
@@ -12,65 +14,118 @@ if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
     from penstock.core.contract import Contract
+    from penstock.core.drift import Extracted
+    from penstock.core.wanted import Wanted
+    from penstock.hooks.database import DatabaseHook
+    from penstock.operators.slices import Work
 
 
 class DatabaseExtractOperator(SliceOperator):
-    """Pipes the slice's rows from the source to the stage by COPY, without reading them.
+    """Takes the slice's rows from a database to the stage, in one read-only transaction.
 
-    The slice is cut by the contract's `partitionBy` column, else by its `cursor`. A large table can be read by several
-    sessions at once, which see one snapshot of it.
+    From a Postgres they are piped by COPY, and not read; several sessions, which see one snapshot, can read a large
+    table at once. Any other database that SQLAlchemy knows is read by a server-side cursor, chunk by chunk.
+
+    A table is cut by the contract's `partitionBy` column, else by its `cursor`. A query cuts itself by its parameters.
 
     Args:
         dataset: `<domain>/<table>`.
         conn_id: Connection of the source database.
         table: `schema.table` at the source.
+        query: Instead of a table: a query, or a `.sql` file below `include/sql`; it may bind `%(slice_key)s`,
+            `%(slice_start)s` and `%(slice_end)s`. A literal percent sign is written twice.
+        lookback: How long before the slice rows are taken from, for those that were committed late; for `merge` and
+            `scd2` by `cursor`.
+        statement_timeout: After how long the source breaks a statement off.
         readers: Sessions that read at most. The task takes as many slots of its pool, unless `pool_slots` says
             otherwise.
 
     Raises:
-        ValueError: There is not a single reader.
+        ValueError: There is not a single reader; neither or both of table and query are stated.
     """
 
-    template_fields: Sequence[str] = (*SliceOperator.template_fields, "conn_id", "table")
-    not_code: ClassVar[Sequence[str]] = ("readers",)
+    template_fields: Sequence[str] = (*SliceOperator.template_fields, "conn_id", "table", "query")
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"query": "sql"}
+    not_code: ClassVar[Sequence[str]] = ("readers", "statement_timeout")
     ui_color = "#dbeafe"
 
-    def __init__(self, *, conn_id: str, table: str, readers: int = 1, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        conn_id: str,
+        table: str = "",
+        query: str = "",
+        lookback: timedelta = timedelta(),
+        statement_timeout: timedelta | None = None,
+        readers: int = 1,
+        **kwargs: Any,
+    ) -> None:
         if readers < 1:
             raise ValueError(f"readers is {readers}; a table is read by one session at least")
+        if bool(table) == bool(query):
+            raise ValueError("state either a table or a query")
         super().__init__(**{"pool_slots": readers, **kwargs})
         self.conn_id = conn_id
         self.table = table
+        self.query = query
+        self.lookback = lookback
+        self.statement_timeout = statement_timeout
         self.readers = readers
+
+    @cached_property
+    def source(self) -> DatabaseHook:
+        """Hook of the source."""
+        from penstock.hooks.database import DatabaseHook
+
+        timeout = self.statement_timeout
+        return DatabaseHook(self.conn_id, statement_timeout=timeout.total_seconds() if timeout else None)
+
+    @property
+    def wanted(self) -> Wanted:
+        """What is asked of the source."""
+        from penstock.core.wanted import Wanted
+
+        return Wanted(self.table, self.query, self.lookback)
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the slice; return slice, stage and number of rows."""
+        work = self.work(context)
+        found = self._piped(work) if self.source.is_postgres else self._read(work)
+        name = self.wanted.name
+        if self.readers > 1 and found.one_reader:
+            self.log.info("One session has read %s: %s.", name, found.one_reader)
+        for remark in found.drift.remarks():
+            self.log.warning("%s: %s", name, remark)
+        self.log.info("Staged %d rows of %s in staging.%s", found.rows, name, work.stage.name)
+        return {"slice": work.slice.key, "stage": work.stage.name, "extracted": found.rows}
+
+    def _piped(self, work: Work) -> Extracted:
         from penstock.core.parallel_read import Readers
         from penstock.core.source_table import stage_table
-        from penstock.hooks.postgres import CheckedPostgresHook
 
-        work = self.work(context)
-        source = CheckedPostgresHook(self.conn_id)
-        with closing(source.get_conn()) as connection, closing(self.session(work)) as warehouse:
-            found = stage_table(
+        with closing(self.source.postgres()) as connection, closing(self.session(work)) as warehouse:
+            return stage_table(
                 connection,
                 warehouse,
                 work.contract,
                 work.slice,
                 work.stage,
-                self.table,
+                self.wanted,
                 detail=self.asked,
-                readers=Readers(self.readers, source.get_conn, self.warehouse.session),
+                readers=Readers(self.readers, self.source.postgres, self.warehouse.session),
             )
-        if self.readers > 1 and found.one_reader:
-            self.log.info("One session has read %s: %s.", self.table, found.one_reader)
-        for remark in found.drift.remarks():
-            self.log.warning("%s: %s", self.table, remark)
-        self.log.info("Staged %d rows of %s in staging.%s", found.rows, self.table, work.stage.name)
-        return {"slice": work.slice.key, "stage": work.stage.name, "extracted": found.rows}
+
+    def _read(self, work: Work) -> Extracted:
+        from penstock.core.source_rows import stage_rows
+
+        with self.source.session() as connection, closing(self.session(work)) as warehouse:
+            return stage_rows(
+                connection, warehouse, work.contract, work.slice, work.stage, self.wanted, detail=self.asked
+            )
 
     def reads_now(self, contract: Contract) -> bool:
-        """Tell whether the contract cuts the source into no slices."""
+        """Tell whether the contract cuts the table into no slices, or the query binds nothing of the slice."""
         from penstock.core.reconcile import can_be_asked
 
-        return not can_be_asked(contract)
+        return "%(slice_" not in self.query if self.query else not can_be_asked(contract)

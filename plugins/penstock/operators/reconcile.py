@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -48,8 +48,9 @@ class ReconcileOperator(BaseOperator):
 
     def _reconcile(self, warehouse: Connection, contract: Contract) -> dict[str, int] | None:
         from penstock.core.reconcile import reconcile
+        from penstock.hooks.database import DatabaseHook
 
-        done = reconcile(warehouse, contract, _open_source, days=int(self.days))
+        done = reconcile(warehouse, contract, lambda conn_id: DatabaseHook(conn_id).open(), days=int(self.days))
         self._tell(contract, done)
         if not done.slices:
             return None
@@ -68,9 +69,3 @@ class ReconcileOperator(BaseOperator):
             len(done.findings),
             done.closed,
         )
-
-
-def _open_source(conn_id: str) -> AbstractContextManager[Connection]:
-    from penstock.hooks.postgres import CheckedPostgresHook
-
-    return closing(CheckedPostgresHook(conn_id).get_conn())

@@ -349,6 +349,17 @@ def test_check_all_reports_every_broken_file(build: Any) -> None:
     assert not any("orders.yaml" in problem for problem in problems)
 
 
+def test_a_column_needs_no_logical_type(build: Any) -> None:
+    """A Postgres type alone is enough, with options of it."""
+
+    def edit(document: Any) -> None:
+        column(document, 3).pop("logicalType")
+        column(document, 3).update(physicalType="timestamptz", logicalTypeOptions={"defaultTimezone": "Asia/Tokyo"})
+
+    sold_at = build.contract(build.ORDERS, edit).columns[3]
+    assert (sold_at.type, sold_at.timezone) == ("timestamp with time zone", "Asia/Tokyo")
+
+
 def test_the_bundled_contracts_are_sound() -> None:
     """Every contract that ships with the project passes, and there are some."""
     assert check_all(Path("include/contracts")) == []

@@ -56,8 +56,17 @@ def _standard() -> Any:
     spec = importlib.util.find_spec("open_data_contract_standard")
     assert spec is not None  # noqa: S101 - a pinned dependency
     assert spec.submodule_search_locations  # noqa: S101
-    schema = Path(spec.submodule_search_locations[0], "schema.json").read_text(encoding="utf-8")
-    return jsonschema_rs.validator_for(json.loads(schema))
+    text = Path(spec.submodule_search_locations[0], "schema.json").read_text(encoding="utf-8")
+    schema = json.loads(text, object_hook=_with_optional_logical_type)
+    return jsonschema_rs.validator_for(schema)
+
+
+def _with_optional_logical_type(part: dict[str, Any]) -> dict[str, Any]:
+    """Mend a condition on `logicalType`: as published, version 3.2 takes a column without one for each type at once."""
+    conditions = part.get("properties")
+    if isinstance(conditions, dict) and conditions.keys() == {"logicalType"} and "const" in conditions["logicalType"]:
+        part.setdefault("required", ["logicalType"])
+    return part
 
 
 def _key(properties: list[Mapping[str, Any]]) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ class Judges(Enum):
     """What kind of column an expectation can judge."""
 
     ANY = "any column"
+    COMPARABLE = "columns whose type knows when two values are equal"
     TEXT = "text"
     NUMBERS = "numbers"
     ORDERED = "numbers, dates and timestamps"
@@ -58,6 +59,7 @@ class Covered:
 
 
 TYPES: Final = {
+    Judges.COMPARABLE: re.compile(r"(?!(?:json|xml)(?:\[\])?$).*"),
     Judges.TEXT: re.compile(r"text|character.*"),
     Judges.NUMBERS: re.compile(r"smallint|integer|bigint|real|double precision|numeric.*"),
     Judges.ORDERED: re.compile(r"smallint|integer|bigint|real|double precision|numeric.*|date|timestamp.*"),
@@ -95,8 +97,8 @@ _TYPE_NOTE: Final = "decided from the contract's types"
 COVERED: Final[Mapping[str, Covered]] = {
     "expect_column_values_to_not_be_null": Covered(_COLUMN),
     "expect_column_values_to_be_null": Covered(_COLUMN),
-    "expect_column_values_to_be_unique": Covered(_COLUMN),
-    "expect_compound_columns_to_be_unique": Covered(("column_list",), _MULTI),
+    "expect_column_values_to_be_unique": Covered(_COLUMN, judges=Judges.COMPARABLE),
+    "expect_compound_columns_to_be_unique": Covered(("column_list",), _MULTI, judges=Judges.COMPARABLE),
     "expect_column_values_to_be_between": _bounded("column", judges=Judges.ORDERED, about_rows=True),
     "expect_column_values_to_be_in_set": Covered(_SET),
     "expect_column_values_to_not_be_in_set": Covered(_SET),
