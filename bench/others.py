@@ -6,8 +6,9 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -41,6 +42,20 @@ SETTINGS: Final = (
     Setting("dlt, csv", "dlt_load.py", {"backend": "pyarrow", "file_format": "csv", "chunk_rows": 100_000}),
     Setting("pandas, COPY", "pandas_load.py", {"method": "copy", "chunk_rows": 100_000}),
 )
+
+
+MARIADB: Final = (
+    Setting(
+        "dlt, parquet (MariaDB)", "dlt_load.py", {"backend": "pyarrow", "file_format": "parquet", "chunk_rows": 100_000}
+    ),
+    Setting(
+        "dlt, as it comes (MariaDB)",
+        "dlt_load.py",
+        {"backend": "sqlalchemy", "file_format": "insert_values", "chunk_rows": 50_000},
+    ),
+    Setting("pandas, COPY (MariaDB)", "pandas_load.py", {"method": "copy", "chunk_rows": 100_000}),
+)
+ALL: Final = (*SETTINGS, *MARIADB)
 
 
 def make_environment() -> Path:
@@ -79,21 +94,38 @@ class Others:
         self._runs = 0
         self._peaks: dict[str, float] = {}
 
-    def ways(self, prepare: Callable[[], None], source: Database, warehouse: Database) -> Iterator[Way]:
-        """Yield the ways; each loads `payments` into a schema of its own."""
+    def ways(
+        self,
+        prepare: Callable[[], None],
+        source: Database,
+        warehouse: Database,
+        *,
+        settings: Sequence[Setting] = SETTINGS,
+        place: tuple[str, str] | None = None,
+    ) -> Iterator[Way]:
+        """Yield the ways; each loads `payments` into a schema of its own.
+
+        Args:
+            prepare: Puts the warehouse back to where a way starts.
+            source: What has the rows.
+            warehouse: Where they go.
+            settings: The loaders.
+            place: URL and table from which they are read, where that is a copy of what `source` has.
+        """
         from throughput import Way
 
-        for setting in SETTINGS:
-            yield Way(setting.name, prepare, lambda s=setting: self._run(s, source, warehouse), slow=True)
+        for setting in settings:
+            run = partial(self._run, setting, source, warehouse, place or (source.dsn, "public.payments"))
+            yield Way(setting.name, prepare, run, slow=True)
 
-    def _run(self, setting: Setting, source: Database, warehouse: Database) -> float:
+    def _run(self, setting: Setting, source: Database, warehouse: Database, place: tuple[str, str]) -> float:
         self._runs += 1
         folder = self._home / f"loader-{self._runs}"
         folder.mkdir()
         job = {
-            "source": source.dsn,
+            "source": place[0],
             "warehouse": warehouse.dsn,
-            "table": "public.payments",
+            "table": place[1],
             "target": TARGET,
             "folder": str(folder),
             "options": setting.options,
@@ -108,8 +140,8 @@ class Others:
         shutil.rmtree(folder)
         # Rounded, for pandas makes floating-point numbers of exact ones.
         sums = (
-            "count(*), round(sum(amount)::numeric, 2), round(sum(fee)::numeric, 2), count(note), min(recorded_at),"
-            " max(recorded_at), max(invoice)"
+            "count(*), round(sum(amount)::numeric, 2), round(sum(fee)::numeric, 2), count(note),"
+            " min(recorded_at)::timestamp, max(recorded_at)::timestamp, max(invoice)"
         )
         came, sent = (d.run(f"SELECT {sums} FROM {t}") for d, t in ((warehouse, TARGET), (source, "payments")))
         assert came == sent, (setting.name, came, sent)  # noqa: S101 - a faster way that loses is none
@@ -121,7 +153,7 @@ class Others:
         """Return the settings and the memory of each loader."""
         from throughput import table
 
-        rows = [(s.name, s.words(), f"{self._peaks[s.name]:.0f}") for s in SETTINGS if s.name in self._peaks]
+        rows = [(s.name, s.words(), f"{self._peaks[s.name]:.0f}") for s in ALL if s.name in self._peaks]
         return f"{table(('other loader', 'settings', 'peak MB'), rows)}\n" if rows else ""
 
     def versions(self) -> str:

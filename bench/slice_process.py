@@ -1,9 +1,10 @@
-"""One slice through Penstock's core, in a process of its own; started by bench/throughput.py.
+"""One slice through Penstock's core, in a process of its own; started by the benchmarks beside it.
 
 A JSON job on standard input, a JSON report on standard output:
 
-    job     {"source": DSN, "warehouse": DSN, "table": …, "contract": file, "day": …, "run": …,
-             "readers": number}
+    job     {"source": DSN of a Postgres, URL of another database, or a file's folder in the lake,
+             "extract": "postgres" | "database" | "csv", "warehouse": DSN, "place": table, "contract": file, "day": …,
+             "run": …, "readers": number}
     report  {"contract": …, "seconds": …, "extract": …, "validate": …, "publish": … (seconds),
              "loaded": rows, "rules": number, "peak_mb": …}
 
@@ -17,19 +18,21 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import psycopg2
 
-from penstock.core.contract import load_contract
+from penstock.core.contract import Contract, load_contract
 from penstock.core.gate.judge import judge, refuse
 from penstock.core.ops import ensure_ops
 from penstock.core.parallel_read import Readers
 from penstock.core.publish import publish
-from penstock.core.slice import day_slice
+from penstock.core.slice import Slice, day_slice
 from penstock.core.source_table import stage_table
-from penstock.core.stage import open_session, stage_of
+from penstock.core.stage import Stage, open_session, stage_of
 
 
 def peak_mb() -> float:
@@ -46,6 +49,40 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
+def extract_postgres(job: dict[str, Any], warehouse: Any, contract: Contract, slice_: Slice, stage: Stage) -> None:
+    """Pipe the table by COPY."""
+    readers = Readers(
+        job.get("readers", 1), lambda: psycopg2.connect(job["source"]), lambda: psycopg2.connect(job["warehouse"])
+    )
+    with closing(psycopg2.connect(job["source"])) as source:
+        stage_table(source, warehouse, contract, slice_, stage, job["place"], readers=readers)
+
+
+def extract_database(job: dict[str, Any], warehouse: Any, contract: Contract, slice_: Slice, stage: Stage) -> None:
+    """Read the table through SQLAlchemy."""
+    from sqlalchemy import create_engine
+
+    from penstock.core.source_rows import stage_rows
+    from penstock.core.wanted import Wanted
+
+    with create_engine(job["source"]).connect() as source:
+        stage_rows(source, warehouse, contract, slice_, stage, Wanted(job["place"]))
+
+
+def extract_csv(job: dict[str, Any], warehouse: Any, contract: Contract, slice_: Slice, stage: Stage) -> None:
+    """Read a CSV that stands in the lake."""
+    from penstock.core.source_file import FileFormat, stage_file
+
+    stage_file(warehouse, contract, slice_, stage, Path(job["source"]), FileFormat("csv"), {})
+
+
+EXTRACTS: Final[Mapping[str, Callable[..., None]]] = {
+    "postgres": extract_postgres,
+    "database": extract_database,
+    "csv": extract_csv,
+}
+
+
 def run(job: dict[str, Any]) -> dict[str, float]:
     """Extract, judge and publish one slice, as the three operators do, and report on it."""
     first = time.perf_counter()
@@ -53,20 +90,16 @@ def run(job: dict[str, Any]) -> dict[str, float]:
     begin = time.perf_counter()
     slice_ = day_slice(job["day"])
     stage = stage_of(contract.dataset, slice_, job["run"])
-    source, warehouse = psycopg2.connect(job["source"]), psycopg2.connect(job["warehouse"])
+    warehouse = psycopg2.connect(job["warehouse"])
     open_session(warehouse)
     ensure_ops(warehouse)
-    readers = Readers(
-        job.get("readers", 1), lambda: psycopg2.connect(job["source"]), lambda: psycopg2.connect(job["warehouse"])
-    )
-    stage_table(source, warehouse, contract, slice_, stage, job["table"], readers=readers)
+    EXTRACTS[job.get("extract", "postgres")](job, warehouse, contract, slice_, stage)
     staged = time.perf_counter()
     gated = judge(warehouse, contract, slice_, stage)
     refuse(gated, stage, job["contract"])
     judged = time.perf_counter()
     outcome = publish(warehouse, contract, slice_, stage)
     end = time.perf_counter()
-    source.close()
     warehouse.close()
     return {
         "contract": begin - first,

@@ -156,7 +156,7 @@ class Database:
             "PGUSER": unquote(url.username or ""),
             "PGPASSWORD": unquote(url.password or ""),
             "PGDATABASE": url.path.lstrip("/"),
-            "PGOPTIONS": "-c client_min_messages=warning",
+            "PGOPTIONS": "-c client_min_messages=warning -c TimeZone=UTC",
         }
 
     def start(
@@ -212,7 +212,7 @@ class Bench:
         self.warehouse = Database(server.create_database("warehouse"))
         self.reports: dict[str, list[dict[str, float]]] = {}
         self._runs = 0
-        self._by_day = write_contract(
+        self.by_day = write_contract(
             contracts, "payments_by_day", loadMode="replace_partition", partitionBy="recorded_at"
         )
         self._merged = write_contract(contracts, "payments", loadMode="merge", cursor="recorded_at")
@@ -241,11 +241,13 @@ class Bench:
     def _empty(self) -> None:
         self.warehouse.run("DROP SCHEMA IF EXISTS hand, bench CASCADE", "CREATE SCHEMA hand", "CREATE SCHEMA bench")
 
-    def _for_raw(self) -> None:
+    def for_raw(self) -> None:
+        """An empty table of the contract's types."""
         self._empty()
         self.warehouse.run("CREATE TABLE hand.payments (LIKE kept.payments)", "CHECKPOINT")
 
-    def _for_attach(self) -> None:
+    def for_attach(self) -> None:
+        """A partitioned table without partitions, for the steps by hand; none for Penstock."""
         self._empty()
         self.warehouse.script("parent.sql", table="hand.payments_by_day")
         self.warehouse.run("CHECKPOINT")
@@ -295,17 +297,20 @@ class Bench:
         self.warehouse.script("merge.sql", table="hand.payments", stage="hand.stage")
         return time.perf_counter() - begin
 
-    def penstock(self, kind: str, contract: Path, table: str, day: str, readers: int = 1) -> float:
-        """Send a slice through Penstock in a process of its own, and keep its report under `kind`."""
+    def penstock(self, kind: str, contract: Path, table: str, day: str, **more: str | int) -> float:
+        """Send a slice through Penstock in a process of its own, and keep its report under `kind`.
+
+        `more` is what else the job says, where the rows do not come from `table` itself.
+        """
         self._runs += 1
         job = {
             "source": self.source.dsn,
             "warehouse": self.warehouse.dsn,
             "contract": str(contract),
-            "table": f"public.{table}",
+            "place": f"public.{table}",
             "day": day,
             "run": f"bench-{self._runs}",
-            "readers": readers,
+            **more,
         }
         plugins = str(HERE.parent / "plugins")
         done = subprocess.run(
@@ -327,32 +332,33 @@ class Bench:
         attach, empty, changed, every, reading = COMPARISONS
         return {
             attach: [
-                Way("raw: psql COPY → psql COPY", self._for_raw, self.raw),
-                Way("by hand", self._for_attach, self.attach_by_hand),
-                Way("Penstock", self._for_attach, lambda: self.penstock(attach, self._by_day, "payments", DAY)),
+                Way("raw: psql COPY → psql COPY", self.for_raw, self.raw),
+                Way("by hand", self.for_attach, self.attach_by_hand),
+                Way("Penstock", self.for_attach, lambda: self.penstock(attach, self.by_day, "payments", DAY)),
             ],
             empty: self._merges(empty, "payments", DAY, filled=False),
             changed: self._merges(changed, "payments_changed", NEXT_DAY, filled=True),
             every: [
-                Way("raw: psql COPY → psql COPY", self._for_raw, self.raw),
+                Way("raw: psql COPY → psql COPY", self.for_raw, self.raw),
                 *(self._in_mode(mode, contract) for mode, contract in self._modes.items()),
-                *(self._others.ways(self._for_others, self.source, self.warehouse) if self._others else ()),
+                *(self._others.ways(self.for_others, self.source, self.warehouse) if self._others else ()),
             ],
             reading: [self._with_readers(number) for number in READERS],
         }
 
     def _in_mode(self, mode: str, contract: Path) -> Way:
-        return Way(f"Penstock, {mode}", self._for_attach, lambda: self.penstock(mode, contract, "payments", DAY))
+        return Way(f"Penstock, {mode}", self.for_attach, lambda: self.penstock(mode, contract, "payments", DAY))
 
     def _with_readers(self, number: int) -> Way:
         kind = f"{number} reader{'s' if number > 1 else ''}"
         return Way(
             f"Penstock, {kind}",
-            self._for_attach,
-            lambda: self.penstock(kind, self._by_day, "payments", DAY, number),
+            self.for_attach,
+            lambda: self.penstock(kind, self.by_day, "payments", DAY, readers=number),
         )
 
-    def _for_others(self) -> None:
+    def for_others(self) -> None:
+        """An empty schema."""
         self._empty()
         self.warehouse.run("DROP SCHEMA IF EXISTS other, other_staging CASCADE", "CREATE SCHEMA other", "CHECKPOINT")
 
@@ -372,8 +378,8 @@ class Bench:
 
     def measure_memory(self) -> None:
         """Send a slice of a tenth of the rows through Penstock, for its peak memory."""
-        self._for_attach()
-        self.penstock("a tenth", self._by_day, "payments_tenth", DAY)
+        self.for_attach()
+        self.penstock("a tenth", self.by_day, "payments_tenth", DAY)
 
 
 def write_contract(folder: Path, table: str, **properties: str) -> Path:

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,7 @@ class MariaDb:
             password=PASSWORD,
             database=DATABASE,
             autocommit=True,
+            local_infile=True,
             init_command="SET sql_mode = 'ALLOW_INVALID_DATES', time_zone = '+00:00'",
         )
 
@@ -66,11 +67,8 @@ class MariaDb:
             return list(cur.fetchall())
 
 
-def _program(name: str) -> str:
-    found = shutil.which(name) or shutil.which(name, path=PLACES)
-    if found is None:
-        pytest.skip(f"{name} is not installed: apt-get install mariadb-server")
-    return found
+def _program(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(name, path=PLACES)
 
 
 def _accounts() -> str:
@@ -86,6 +84,16 @@ def _accounts() -> str:
 @pytest.fixture(scope="session")
 def mariadb() -> Iterator[MariaDb]:
     """A server with an empty database, removed after the session."""
+    for name in ("mariadbd", "mariadb-install-db"):
+        if _program(name) is None:
+            pytest.skip(f"{name} is not installed: apt-get install mariadb-server")
+    with running() as server:
+        yield server
+
+
+@contextmanager
+def running() -> Iterator[MariaDb]:
+    """Start a server with an empty database, and remove it in the end."""
     server, install, user = _program("mariadbd"), _program("mariadb-install-db"), server_user()
     home = Path(tempfile.mkdtemp(prefix="penstock-mariadb-"))
     home.chmod(0o711)
@@ -133,9 +141,11 @@ def _await(server: MariaDb, process: subprocess.Popen[bytes], log: Path) -> None
     while True:
         try:
             server.run("SELECT 1")
-        except pymysql.err.OperationalError:
+        except pymysql.err.OperationalError as error:
             if process.poll() is not None or time.monotonic() > end:
-                pytest.fail(f"MariaDB does not start:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
+                raise RuntimeError(
+                    f"MariaDB does not start:\n{log.read_text(encoding='utf-8', errors='replace')[-2000:]}"
+                ) from error
             time.sleep(0.1)
         else:
             return

@@ -61,6 +61,53 @@ def test_a_text_that_does_not_fail_has_a_value(bench: Any, pg_type: str, text: s
     assert failed or found is not None
 
 
+WRITTEN = (
+    *(
+        "0",
+        "-0",
+        "007",
+        "+5",
+        "5.",
+        ".5",
+        "1.50",
+        "1.005",
+        "-12.34",
+        "1e5",
+        "1e+20",
+        "NaN",
+        "Infinity",
+        "-inf",
+        "99999999999",
+    ),
+    *(
+        "2026-01-05",
+        "0044-03-15 BC",
+        "10000-01-01",
+        "infinity",
+        "-infinity",
+        "2026-02-30",
+        "2026-1-5",
+        "now",
+        "0000-01-01",
+    ),
+    *("2026-01-05T10:00:00Z", "2026-01-05 10:00:00+00", "2026-01-05T10:00:00", "2026-01-05 10:00:00.1234567+00"),
+    *("2026-01-05 24:00:00+00", "2026-01-05 10:00:60+00", "0044-03-15 10:00:00+00 BC", "10000-01-01 00:00:00+00"),
+    *("2026-01-05ZT10:00:00Z", "2026-01-05 10:00:00.5+00", "2026-01-05 10:00:00+02", "2026-01-05 10:00:00", " 5 ", ""),
+)
+
+
+@pytest.mark.parametrize("pg_type", ["smallint", "real", "numeric(4,2)", *VALUES])
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.sampled_from(WRITTEN) | texts)
+def test_what_is_as_written_would_pass_the_slower_look(bench: Any, pg_type: str, text: str) -> None:
+    """The quick look takes no text that the regular expression and the check for losses would not."""
+    column = Column("a", "a", pg_type)
+    with pytest.MonkeyPatch.context() as patch:
+        quick = read(bench, column, text)
+        patch.setattr("penstock.core.gate.text_values._as_written", lambda *_: None)
+        assert read(bench, column, text) == quick
+
+
 def test_kinds_of_types() -> None:
     """Single numbers, whole ones and moments are told from arrays of them."""
     assert [is_number(t) for t in ("numeric(8,2)", "real", "bigint", "numeric(8,2)[]", "text")] == [1, 1, 1, 0, 0]

@@ -93,12 +93,58 @@ def loses(column: Column, text: Composable) -> Composed | None:
     return None
 
 
+def _as_written(column: Column, text: Composable) -> Composed | None:
+    """Return the condition that a text which the type takes is as Postgres itself writes its value.
+
+    Then it is written plainly and nothing is lost. That is told in a fraction of the time that the regular expression
+    takes, and holds for most texts. None where it cannot tell.
+    """
+    if column.unit or column.format:
+        return None
+    if is_moment(column.type):
+        return _moment_as_written(column, text)
+    if is_whole(column.type):
+        return SQL("{text}::{type}::text = {text}").format(text=text, type=SQL(column.type))
+    if is_number(column.type):  # without its scale, in which a value may be shorter; NaN and infinities end in a letter
+        scale = numeric_scale(column.type)
+        type_ = "numeric" if scale is not None else column.type
+        kept = SQL("true") if scale is None else SQL("scale({}::numeric) <= {}").format(text, Literal(scale))
+        return SQL("{text}::{type}::text = {text} AND ascii(right({text}, 1)) <= 57 AND {kept}").format(
+            text=text, type=SQL(type_), kept=kept
+        )
+    return None
+
+
+def _moment_as_written(column: Column, text: Composable) -> Composed | None:
+    """Return the same of a date or timestamp, of which none is infinite, before Christ or after the year 9999."""
+    if column.type == "date":
+        return SQL("{text}::date::text = {text} AND length({text}) = 10 AND substr({text}, 5, 1) = '-'").format(
+            text=text
+        )
+    if column.type == _ZONED and column.timezone is None:
+        spaced = SQL("replace(replace({}, 'T', ' '), 'Z', '+00')").format(text)
+    elif column.type == _NO_ZONE:
+        spaced = SQL("replace({}, 'T', ' ')").format(text)
+    else:
+        return None
+    return SQL("{text}::{type}::text = {spaced} AND substr({text}, 5, 1) = '-' AND right({text}, 1) <> 'C'").format(
+        text=text, type=SQL(column.type), spaced=spaced
+    )
+
+
 def fails(column: Column, text: Composable) -> Composed:
     """Return the condition that a text, not NULL, cannot be read as a value of the column."""
     if column.type.endswith("[]"):
         return _array_fails(column, text)
     # CASE, for OR may look at its parts in any order, and only what the type takes can be looked at further.
     cases: list[Composable] = []
+    as_written = _as_written(column, text)
+    if as_written is not None:
+        cases.append(
+            SQL("WHEN CASE WHEN pg_input_is_valid({}, {}) THEN {} ELSE false END THEN false").format(
+                text, Literal(column.type), as_written
+            )
+        )
     wanted = shape(column)
     if wanted is not None:
         cases.append(SQL("WHEN {} !~ {} THEN true").format(text, Literal(wanted)))
