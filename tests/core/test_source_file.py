@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from penstock.core.errors import SchemaMismatch, SourceError
 from penstock.core.lake import land_file
@@ -66,6 +68,55 @@ def test_each_format_gives_the_same_rows(bench: Any, build: Any, tmp_path: Path,
         (1, "A100", "1.50"),
         (2, "A100", None),
     ]
+
+
+def staged_types(bench: Any, stage: Any) -> dict[str, str]:
+    """The types of a stage's columns."""
+    return dict(
+        bench.run(
+            "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+            f" WHERE attrelid = 'staging.{stage.name}'::regclass AND attnum > 0"
+        )
+    )
+
+
+def test_a_file_whose_texts_are_all_proved_is_staged_in_the_contracts_types(
+    bench: Any, build: Any, tmp_path: Path
+) -> None:
+    """Nothing is left to cast; blank lines count, and the attempt before has left no trace."""
+    contract = build.contract(build.ORDERS)
+    for body in (ROWS + b"3,x,1e5,now\n", ROWS + b"\n"):
+        stage, found = stage_of_file(bench, contract, tmp_path, body)
+    types = {column.name: column.type for column in contract.columns}
+    assert (staged_types(bench, stage), found.rows) == (types, 2)
+    assert bench.one(f"SELECT detail->>'blank_lines' FROM ops.stage WHERE name = '{stage.name}'") == "1"
+
+
+cells = st.sampled_from(
+    ["1", "2", "-3", "1.50", "1e5", "A100", "x", "", '"A100"', "NaN", NOON, f"{DAY} 12:00:00", "a\tb"]
+)
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+@given(rows=st.lists(st.tuples(st.integers(1, 5), cells, cells, st.sampled_from([NOON, f"{DAY} 10:00:00+01", "x"]))))
+def test_a_file_gives_the_same_whether_it_is_proved_or_looked_at(
+    bench: Any, build: Any, tmp_path: Path, rows: list[Any]
+) -> None:
+    """Table and quarantine are the same; only the way there is shorter."""
+    body = "order_id,code,amount,sold_at\n" + "".join(",".join(map(str, row)) + "\n" for row in rows)
+    found = []
+    for known in (True, False):
+        bench.reset("test")
+        contract = build.contract(build.ORDERS, build.set_custom("quarantineBudget", "100%"))
+        with pytest.MonkeyPatch.context() as patch:
+            if not known:
+                patch.setattr("penstock.core.source_file.pattern_of", lambda _: None)
+            load(bench, contract, tmp_path, body.encode())
+        table = bench.run("SELECT * FROM test.orders ORDER BY 1, 2, 3, 4") if rows else []
+        quarantine = bench.run("SELECT rules, payload->>'order_id' FROM ops.quarantine ORDER BY 1, 2")
+        found.append((table, quarantine))
+        bench.run("TRUNCATE ops.quarantine")
+    assert found[0] == found[1]
 
 
 def test_broken_lines_are_in_quarantine_and_nothing_else(bench: Any, build: Any, tmp_path: Path) -> None:

@@ -7,13 +7,15 @@ itself, and one that is no row, or holds what Postgres cannot, goes aside (see `
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from penstock.core.contract.model import Column
 from penstock.core.errors import SourceError
 from penstock.core.lake import DECODER, text_of
 from penstock.core.landing import MALFORMED, SHAPE, UNKNOWN_FIELDS, Aside, csv_row, escaped, holdable
+from penstock.core.proof import unproved
 
 MAX_LINE_BYTES: Final = 1 << 26
 """The longest line; a longer one is no row of a table, and would be held in memory."""
@@ -237,6 +239,52 @@ def csv_rows(file: CsvFile, target: Target) -> Iterator[bytes]:
         target.rows += len(out)
         if out:
             yield "".join(out).encode("utf-8")
+
+
+class NotProved(Exception):
+    """Some text of a file may not be a value of its column."""
+
+
+def proved_rows(file: CsvFile, target: Target, columns: Sequence[Column]) -> Iterator[bytes]:
+    """Yield the rows of a CSV as they are, as long as each text is sure to be a value of its column.
+
+    Args:
+        file: The file, whose fields are those of the target.
+        target: Where they go; its counts are kept.
+        columns: The contract's columns, in the file's order.
+
+    Raises:
+        NotProved: One is not, or a block of lines cannot be taken as it is.
+    """
+    for lines in file.blocks:
+        body = _good_block(lines, file)
+        if body is None or not _is_proved(body, file, columns):
+            raise NotProved
+        blank = lines.count(b"")
+        target.rows += len(lines) - blank
+        target.blank += blank
+        yield body
+
+
+def _is_proved(body: bytes, file: CsvFile, columns: Sequence[Column]) -> bool:
+    import pyarrow
+    from pyarrow import csv
+
+    if not body:
+        return True
+    names = [column.name for column in columns]
+    try:
+        texts = csv.read_csv(
+            pyarrow.BufferReader(body),
+            csv.ReadOptions(column_names=names, use_threads=False, block_size=len(body)),
+            csv.ParseOptions(delimiter=file.form.delimiter, quote_char=False, double_quote=False),
+            csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pyarrow.string()), null_values=[""], strings_can_be_null=True
+            ),
+        )
+    except pyarrow.ArrowInvalid:
+        return False
+    return not unproved(columns, texts)
 
 
 def _good_block(lines: list[bytes], file: CsvFile) -> bytes | None:
