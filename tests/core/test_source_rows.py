@@ -417,14 +417,40 @@ def test_what_the_source_had_is_recorded_and_can_be_asked_again(bench: Any, buil
     assert counts == {"2026-01-07": 0, "2026-01-05": 2, "2026-01-04": 1}
 
 
-def test_numbers_are_staged_typed_and_the_rest_as_text(bench: Any, build: Any, mariadb: MariaDb) -> None:
-    """What the source's type makes sure of needs no cast; a number that may not fit is looked at."""
+def test_only_what_is_sure_to_fit_is_staged_typed(bench: Any, build: Any, mariadb: MariaDb) -> None:
+    """Where all values are proved nothing is left to cast; else what the source's type makes sure of needs none."""
     contract = build.contract(build.ORDERS)
-    wanted = fill(mariadb, ORDERS.replace("decimal(8,2)", "decimal(9,2)"), [(1, "A100", 1, NOON)])
-    stage = extract(bench, contract, mariadb.url, wanted)
-    with bench.conn, bench.conn.cursor() as cur:
-        types = column_types(cur, stage.table)
-    assert [types[name] for name in ("order_id", "amount", "code", "sold_at")] == ["bigint", *["text"] * 3]
+    found = []
+    for amount in (1, 1234567):
+        wanted = fill(mariadb, ORDERS.replace("decimal(8,2)", "decimal(9,2)"), [(1, "A100", amount, NOON)])
+        stage = extract(bench, contract, mariadb.url, wanted)
+        with bench.conn, bench.conn.cursor() as cur:
+            types = column_types(cur, stage.table)
+        found.append([types[name] for name in ("order_id", "amount", "code", "sold_at")])
+    assert found == [["bigint", "numeric(8,2)", "text", "timestamp with time zone"], ["bigint", *["text"] * 3]]
+
+
+cells = st.sampled_from([None, 1, -3, 1.5, 0.1, "2.50", 1e20, "x", "", "a\0b", NOON, b"\xff", 2**62])
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+@given(rows=st.lists(st.tuples(cells, cells, cells, st.just(f"{NOON}+00:00")), max_size=8))
+def test_rows_are_the_same_whether_they_are_proved_or_looked_at(
+    bench: Any, build: Any, lite: Path, rows: list[Any]
+) -> None:
+    """Of whatever values SQLite has, table and quarantine are the same; only the way there is shorter."""
+    url, found = fill_lite(lite, "order_id, code, amount, sold_at", rows), []
+    for known in (True, False):
+        bench.reset("test")
+        bench.run("TRUNCATE ops.quarantine")
+        contract = build.contract(build.ORDERS, build.set_custom("quarantineBudget", "100%"))
+        with pytest.MonkeyPatch.context() as patch:
+            if not known:
+                patch.setattr("penstock.core.source_rows.pattern_of", lambda _: None)
+            load(bench, contract, url, Wanted("orders"))
+        table = bench.run("SELECT * FROM test.orders ORDER BY 1, 2, 3, 4")
+        found.append((table, bench.run("SELECT rules, payload->>'order_id' FROM ops.quarantine ORDER BY 1, 2")))
+    assert found[0] == found[1]
 
 
 @pytest.mark.parametrize(("policy", "loaded"), [("discard", 2), ("evolve", 2), ("quarantine", 1)])

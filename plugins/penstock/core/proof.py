@@ -43,6 +43,10 @@ _PATTERNS: Final = {
 _NUMERIC: Final = re.compile(r"numeric\((\d+),(\d+)\)")
 
 
+class NotProved(Exception):
+    """Some text may not be a value of its column: the rows are to be staged as text."""
+
+
 def pattern_of(column: Column) -> str | None:
     """Return the regular expression (RE2) of texts that are sure to be values of a column; None where there is none."""
     if column.unit or column.format:

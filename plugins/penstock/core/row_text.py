@@ -15,7 +15,9 @@ from datetime import date, datetime, time, timedelta
 from functools import singledispatch
 from typing import Any, Final
 
+from penstock.core.contract.model import Column
 from penstock.core.landing import UNKNOWN_FIELDS, Aside, holdable
+from penstock.core.proof import NotProved, unproved
 
 MAX_CHUNK_ROWS: Final = 10_000
 MAX_CHUNK_BYTES: Final = 1 << 23
@@ -109,8 +111,18 @@ def chunks(rows: Iterable[Sequence[Any]], wide: Sequence[int]) -> Iterator[list[
         yield chunk
 
 
-def csv_of(rows: Sequence[Sequence[Any]], sent: Sent, aside: Aside) -> bytes:
-    """Return rows as COPY's CSV, without those that are put aside: NULL is the unquoted nothing, all else is quoted."""
+def csv_of(rows: Sequence[Sequence[Any]], sent: Sent, aside: Aside, proof: Sequence[Column] = ()) -> bytes:
+    """Return rows as COPY's CSV, without those that are put aside: NULL is the unquoted nothing, all else is quoted.
+
+    Args:
+        rows: The rows, as the source gives them.
+        sent: The columns of each row.
+        aside: Takes the rows that cannot be staged as they came.
+        proof: The contract's columns, where each text must be sure to be a value of its column.
+
+    Raises:
+        NotProved: One is not, or a row would have to go aside.
+    """
     import pyarrow
     from pyarrow import csv
 
@@ -122,6 +134,8 @@ def csv_of(rows: Sequence[Sequence[Any]], sent: Sent, aside: Aside) -> bytes:
         array, unholdable = _array(column, pg_type)
         arrays.append(array)
         odd |= unholdable
+    if proof and (odd or unproved(proof, _texts(arrays, sent))):
+        raise NotProved
     if odd:
         for number in sorted(odd):
             _put_aside(rows[number], sent, aside)
@@ -131,6 +145,13 @@ def csv_of(rows: Sequence[Sequence[Any]], sent: Sent, aside: Aside) -> bytes:
     table = pyarrow.Table.from_arrays(arrays, names=list(sent.types))
     csv.write_csv(table, buffer, csv.WriteOptions(include_header=False, quoting_style="all_valid"))
     return buffer.getvalue()
+
+
+def _texts(arrays: Sequence[Any], sent: Sent) -> Any:
+    """Return columns, numbers among them, as a table of texts."""
+    import pyarrow
+
+    return pyarrow.table({name: array.cast("string") for name, array in zip(sent.types, arrays, strict=True)})
 
 
 def _array(values: Sequence[Any], pg_type: str) -> tuple[Any, set[int]]:

@@ -16,13 +16,12 @@ from penstock.core.errors import SourceError
 from penstock.core.json_array import items
 from penstock.core.lake import LakePath, read_file, text_of
 from penstock.core.landing import Aside, Stream, escaped
-from penstock.core.proof import pattern_of
+from penstock.core.proof import NotProved, pattern_of
 from penstock.core.slice import Slice
 from penstock.core.stage import Stage, copy_into, create_stage, create_text_stage, default_to_slice, record_stage
 from penstock.core.text_lines import (
     CsvFile,
     CsvFormat,
-    NotProved,
     Target,
     csv_rows,
     fields_of,

@@ -6,7 +6,7 @@ type makes sure of in the contract's type, all else as text, which the gate cast
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,9 +18,10 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from penstock.core.contract.model import SLICE_FIELD, Column, Contract
 from penstock.core.dialects import Dialect, Field, dialect_of, selected
-from penstock.core.drift import Extracted, decide, with_evolved
+from penstock.core.drift import Drift, Extracted, decide, with_evolved
 from penstock.core.errors import PenstockError, SchemaMismatch, SourceError, SourceUnavailable
 from penstock.core.landing import Aside, Stream
+from penstock.core.proof import NotProved, pattern_of
 from penstock.core.row_text import Sent, chunks, csv_of
 from penstock.core.slice import Slice
 from penstock.core.source_table import is_naive, widens
@@ -86,17 +87,23 @@ def stage_rows(
         drift = decide(contract, {name: field.type for name, field in relation.fields.items()}, stage)
         contract = drift.extend(contract)
         sent = [column for column in contract.columns if column.source_name in relation.fields]
-        types = [(column.name, _staged_type(column, relation.fields)) for column in contract.columns]
-        create_stage(cur, stage, types, contract)
-        default_to_slice(cur, stage, contract, slice_)
         fields = [relation.fields[name] for name in (*(column.source_name for column in sent), *drift.watched)]
         query = select(*selected(dialect, relation.source, fields)).select_from(relation.source)
         if wanted.table and (condition := _window(dialect, contract, relation, window)) is not None:
             _check_times(source, dialect, contract, relation, stage)
             query = query.where(condition)
         shape = Sent({column.name: column.type for column in sent}, drift.watched)
-        rows = _copy(source, cur, stage, query, fields, shape)
-        default_to_slice(cur, stage, contract, None)
+
+        def copy(types: Sequence[tuple[str, str]], proof: Sequence[Column] = ()) -> int:
+            create_stage(cur, stage, types, contract)
+            default_to_slice(cur, stage, contract, slice_)
+            rows = _copy(source, cur, stage, query, fields, shape, proof)
+            default_to_slice(cur, stage, contract, None)
+            return rows
+
+        rows = _copy_proved(cur, copy, contract, sent, drift)
+        if rows is None:
+            rows = copy([(column.name, _staged_type(column, relation.fields)) for column in contract.columns])
         found: dict[str, Any] = {"source": wanted.name}
         if wanted.accountable:
             found["source_rows"] = rows
@@ -275,10 +282,33 @@ def _staged_type(column: Column, fields: Mapping[str, Field]) -> str:
 # --- how it is read ----------------------------------------------------------------------------------------------
 
 
-def _copy(source: Source, cur: Cursor, stage: Stage, query: Select[Any], fields: Sequence[Field], sent: Sent) -> int:
+def _copy_proved(
+    cur: Cursor, copy: Callable[..., int], contract: Contract, sent: Sequence[Column], drift: Drift
+) -> int | None:
+    """Copy the rows into columns of the contract's types, if each is sure to fit; else do nothing and return None."""
+    if drift.watched or any(pattern_of(column) is None for column in sent):
+        return None
+    cur.execute("SAVEPOINT proved")
+    try:
+        return copy([(column.name, column.type) for column in contract.columns], sent)
+    except (NotProved, psycopg2.DataError):
+        cur.execute("ROLLBACK TO SAVEPOINT proved")
+        return None
+
+
+def _copy(
+    source: Source,
+    cur: Cursor,
+    stage: Stage,
+    query: Select[Any],
+    fields: Sequence[Field],
+    sent: Sent,
+    proof: Sequence[Column],
+) -> int:
     """Copy a query's rows, then those that were put aside; return the number of both.
 
     Raises:
+        NotProved: A row is not proved to be one of the contract's types, and `proof` names them.
         SourceError: Postgres counted other rows than were read: nothing is staged.
     """
     wide = [position for position, field in enumerate(fields) if not field.short]
@@ -290,7 +320,7 @@ def _copy(source: Source, cur: Cursor, stage: Stage, query: Select[Any], fields:
         with source.execute(query, execution_options=options) as result:
             for rows in chunks(result, wide):
                 read += len(rows)
-                yield csv_of(rows, sent, aside)
+                yield csv_of(rows, sent, aside, proof)
 
     stream = Stream(pieces())
     try:

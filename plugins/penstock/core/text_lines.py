@@ -15,7 +15,7 @@ from penstock.core.contract.model import Column
 from penstock.core.errors import SourceError
 from penstock.core.lake import DECODER, text_of
 from penstock.core.landing import MALFORMED, SHAPE, UNKNOWN_FIELDS, Aside, csv_row, escaped, holdable
-from penstock.core.proof import unproved
+from penstock.core.proof import NotProved, unproved
 
 MAX_LINE_BYTES: Final = 1 << 26
 """The longest line; a longer one is no row of a table, and would be held in memory."""
@@ -239,10 +239,6 @@ def csv_rows(file: CsvFile, target: Target) -> Iterator[bytes]:
         target.rows += len(out)
         if out:
             yield "".join(out).encode("utf-8")
-
-
-class NotProved(Exception):
-    """Some text of a file may not be a value of its column."""
 
 
 def proved_rows(file: CsvFile, target: Target, columns: Sequence[Column]) -> Iterator[bytes]:
