@@ -124,6 +124,17 @@ def current_outcome(cur: Cursor, dataset: str, slice_key: str) -> Outcome | None
     return Outcome(*row) if row else None
 
 
+def last_landed(cur: Cursor, dataset: str, code: str) -> str | None:
+    """Return the lake's folder of the slice of a dataset that was published last, if `code` tells how it was read."""
+    cur.execute(
+        "SELECT detail->>'lake', detail->>'code' FROM ops.slice_ledger WHERE dataset = %s AND status = 'published'"
+        " AND detail ? 'lake' ORDER BY id DESC LIMIT 1",
+        (dataset,),
+    )
+    row = cur.fetchone()
+    return row[0] if row and row[1] == code else None
+
+
 def current_attempts(cur: Cursor, datasets: Sequence[str], slice_key: str) -> dict[str, int]:
     """Return which attempt at a slice is the published one, for those of the datasets that have published it."""
     cur.execute(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -101,21 +101,45 @@ class JsonApiHook(BaseHook):
             SourceUnavailable: No connection, a time-out or 5xx, for longer than a minute.
             SourceError: Any other status, a body that is too large or is not JSON.
         """
+        _, body = self.fetch(path, parameters)
+        return decode(body)
+
+    def fetch(
+        self,
+        path: str,
+        parameters: Mapping[str, str] | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        allowed: Container[int] = (),
+        follow: bool = False,
+    ) -> tuple[httpx.Response, bytes]:
+        """Send one GET request; return the answer, of status 200 or an allowed one, and its body.
+
+        Raises:
+            CredentialsError: 401 or 403.
+            SourceThrottled: 429 or 503 with `Retry-After`, for longer than a minute.
+            SourceUnavailable: No connection, a time-out or 5xx, for longer than a minute.
+            SourceError: Any other status, or a body that is too large.
+        """
         patient = Retrying(
             retry=retry_if_exception_type((SourceThrottled, SourceUnavailable)),
             wait=_wait,
             stop=_out_of_patience,
             reraise=True,
         )
-        return patient(self._get_once, path, parameters)
+        request = {"params": parameters, "headers": headers, "follow_redirects": follow}
+        return patient(self._fetch_once, path, request, allowed)
 
-    def _get_once(self, path: str, parameters: Mapping[str, str]) -> Any:
+    def _fetch_once(
+        self, path: str, request: Mapping[str, Any], allowed: Container[int]
+    ) -> tuple[httpx.Response, bytes]:
         import httpx
 
         try:
-            with self.client.stream("GET", path, params=dict(parameters)) as response:
-                self._check(response)
-                return decode(_body(response))
+            with self.client.stream("GET", path, **request) as response:
+                if response.status_code not in allowed:
+                    self._check(response)
+                return response, _body(response)
         except httpx.TransportError as error:
             raise SourceUnavailable(
                 f"No answer from connection {self.conn_id!r}, {path}: {type(error).__name__}: {error}",
