@@ -58,15 +58,7 @@ def find_flow(dataset: str, *, dag_id: str | None = None, folder: Path = DAGS) -
         SliceError: None or several of them fill it, or their file cannot be loaded.
         ContractError: The dataset's contract is broken.
     """
-    dags, problems = _load(folder)
-    found = {
-        name: extract
-        for name, dag in sorted(dags.items())
-        if (extract := _extract_of(dag, dataset)) is not None and dag_id in (None, name)
-    }
-    if len(found) != 1:
-        raise _not_one(dataset, list(found), problems, folder)
-    [(name, extract)] = found.items()
+    dags, name, extract = _find(dataset, dag_id, folder)
     dag, contract = dags[name], contract_of(dataset)
     return Flow(
         dataset=dataset,
@@ -77,6 +69,29 @@ def find_flow(dataset: str, *, dag_id: str | None = None, folder: Path = DAGS) -
         after=_due_after(dag, dags.values()),
         start=dag.start_date.date() if dag.start_date else None,
     )
+
+
+def find_extract(dataset: str, *, dag_id: str | None = None, folder: Path = DAGS) -> SliceOperator:
+    """Find the task that extracts a dataset; arguments as `find_flow` takes them.
+
+    Raises:
+        SliceError: None or several DAGs fill it, or their file cannot be loaded.
+    """
+    return _find(dataset, dag_id, folder)[2]
+
+
+def _find(dataset: str, dag_id: str | None, folder: Path) -> tuple[dict[str, Any], str, SliceOperator]:
+    """Return all DAGs, the id of the one that fills a dataset, and its extract."""
+    dags, problems = _load(folder)
+    found = {
+        name: extract
+        for name, dag in sorted(dags.items())
+        if (extract := _extract_of(dag, dataset)) is not None and dag_id in (None, name)
+    }
+    if len(found) != 1:
+        raise _not_one(dataset, list(found), problems, folder)
+    [(name, extract)] = found.items()
+    return dags, name, extract
 
 
 def _load(folder: Path) -> tuple[dict[str, Any], dict[str, str]]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import typer
 
-from penstock.cli import checking, docs_site, migrating, quarantine, redriving, removing
+from penstock.cli import checking, docs_site, migrating, quarantine, redriving, removing, replaying
 from penstock.cli.backfilling import backfill
 from penstock.cli.gaps import gaps
 from penstock.cli.new import new
@@ -35,6 +35,7 @@ app.command("plan")(migrating.plan)
 app.command("apply")(migrating.apply)
 app.add_typer(quarantine.commands, name="quarantine")
 app.command("redrive")(redriving.redrive)
+app.command("replay")(replaying.replay)
 app.command("drop-slice")(removing.drop_slice)
 app.command("gaps")(gaps)
 app.command("backfill")(backfill)

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from penstock.core.gate.plan import Verdict
 
 
-def _beyond_plan(table: Identifier, rules: Sequence[Rule]) -> list[Verdict]:
+def beyond_plan(table: Identifier, rules: Sequence[Rule]) -> list[Verdict]:
+    """Let Great Expectations itself judge the rules that the gate's plan does not cover, and say so."""
     from penstock.core.gate.gx import judge_with_gx
 
     say(f"Great Expectations itself judges {', '.join(rule.id for rule in rules)}")
@@ -57,7 +58,7 @@ def redrive(
                 by=by,
                 ids=ids,
                 mended_only=mended_only,
-                beyond_plan=_beyond_plan,
+                beyond_plan=beyond_plan,
             )
             for key in keys
         ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -11,9 +11,14 @@ from penstock.operators.slices import SliceOperator
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
+    from psycopg2.extensions import connection as Connection  # noqa: N812
 
     from penstock.core.contract import Contract
+    from penstock.core.drift import Extracted
+    from penstock.core.lake import LakePath
+    from penstock.core.slice import Slice
     from penstock.core.source_file import FileFormat, FileKind
+    from penstock.core.stage import Stage
 
 
 class FileExtractOperator(SliceOperator):
@@ -63,11 +68,10 @@ class FileExtractOperator(SliceOperator):
             ValueError: Format, delimiter or encoding are none that can be read.
         """
         from penstock.core.lake import land_file
-        from penstock.core.source_file import stage_file
         from penstock.hooks.files import read_blocks
         from penstock.hooks.lake import attempt_folder
 
-        form = self._format()
+        self._format()  # wrong arguments are told before anything is fetched
         work = self.work(context)
         path = self.path.replace("{slice}", work.slice.key)
         folder = attempt_folder(work.stage, context["ti"].try_number)
@@ -75,7 +79,7 @@ class FileExtractOperator(SliceOperator):
             size = land_file(folder, path, read_blocks(path))["bytes"]
             detail = {"source": path, "lake": str(folder), **self.asked}
             with closing(self.session(work)) as warehouse:
-                found = stage_file(warehouse, work.contract, work.slice, work.stage, folder, form, detail)
+                found = self.stage_landed(warehouse, work.contract, work.slice, work.stage, folder, detail)
         except PenstockError as error:
             error.dataset, error.slice_key = work.contract.dataset, work.slice.key
             raise
@@ -89,6 +93,26 @@ class FileExtractOperator(SliceOperator):
             "file": path,
             "lake": str(folder),
         }
+
+    def stage_landed(
+        self,
+        warehouse: Connection,
+        contract: Contract,
+        slice_: Slice,
+        stage: Stage,
+        folder: LakePath,
+        detail: Mapping[str, Any],
+    ) -> Extracted:
+        """Stage a landed file as the arguments say it is to be read; commits.
+
+        Raises:
+            ValueError: Format, delimiter or encoding are none that can be read.
+            SourceError: The file is not what was landed, or cannot be read as it should.
+            SchemaMismatch: Its fields do not fit the contract.
+        """
+        from penstock.core.source_file import stage_file
+
+        return stage_file(warehouse, contract, slice_, stage, folder, self._format(), detail)
 
     def reads_now(self, contract: Contract) -> bool:  # noqa: ARG002 - the path alone decides
         """Tell whether the path is the same for every slice."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from psycopg2.sql import Identifier
 
     from penstock.core.contract import Contract, Rule
+    from penstock.core.drift import Extracted
     from penstock.core.gate.plan import Verdict
+    from penstock.core.lake import LakePath
     from penstock.core.stage import Stage
     from penstock.hooks.postgres import WarehouseHook
 
@@ -110,6 +112,29 @@ class SliceOperator(BaseOperator):
     def reads_now(self, contract: Contract) -> bool:  # noqa: ARG002 - for those that differ
         """Tell whether an extract reads its source as it is at the time, whichever slice it is for."""
         return False
+
+    def stage_landed(
+        self,
+        warehouse: Connection,  # noqa: ARG002 - for those that land files
+        contract: Contract,
+        slice_: Slice,
+        stage: Stage,  # noqa: ARG002
+        folder: LakePath,
+        detail: Mapping[str, Any],  # noqa: ARG002
+    ) -> Extracted:
+        """Stage what an earlier attempt landed in a folder of the lake, as this extract reads it; commits.
+
+        Raises:
+            SourceError: The extract lands no file, or the lake's file is not what was landed.
+        """
+        from penstock.core.errors import SourceError
+
+        raise SourceError(
+            f"{folder} holds a file, and {type(self).__name__} of the DAG {self.dag_id} reads none.",
+            dataset=contract.dataset,
+            slice_key=slice_.key,
+            next_step="load the slice from its source: trigger the DAG with its partition key.",
+        )
 
     @property
     def producers(self) -> Sequence[str]:
