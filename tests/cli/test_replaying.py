@@ -59,7 +59,7 @@ def test_records_are_replayed(cli: Any, query: Any, lake: Path) -> None:
 
 
 def test_a_file_is_read_as_its_dag_says(cli: Any, query: Any, lake: Path, tmp_path: Path) -> None:
-    """The delimiter stands in the DAG file alone. A DAG that reads no file cannot say; one that is not there neither."""
+    """The delimiter stands in the DAG file alone. A DAG without a file, and one that is not there, cannot say."""
     body = "\n".join((";".join(RECORD), ";".join(RECORD.values()), ""))
     land_file(lake / "abc-1", "readings.csv", [body.encode()])
     assert "No DAG" in cli("replay", READINGS, DAY).err

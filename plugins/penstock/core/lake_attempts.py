@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Protocol
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Protocol
 
 from penstock.core.errors import SourceError
 from penstock.core.lake import MANIFEST, LakePath
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class LakeFolder(LakePath, Protocol):
@@ -58,7 +60,7 @@ class Landed:
 def changed_at(path: LakeFolder) -> datetime:
     """Return when a file was written, by the clock of the store."""
     moment = path.stat().st_mtime
-    return moment.astimezone(UTC) if isinstance(moment, datetime) else datetime.fromtimestamp(moment, UTC)
+    return moment.astimezone(UTC) if isinstance(moment, datetime) else _EPOCH + timedelta(seconds=moment)
 
 
 def listed(folder: LakeFolder) -> list[LakeFolder]:
