@@ -11,6 +11,9 @@ csv
 mariadb
     *Penstock*: stage_rows, judge, publish, from a MariaDB with the same rows. Beside it pandas and dlt, which load and
     do nothing else. The first way is dlt's fastest.
+api
+    *Penstock*: pages of 500 rows from a server on this machine (bench/api_server.py), landed in the lake, staged from
+    there, judged, published. Beside it dlt's `rest_api`, which loads and does nothing else.
 """
 
 from __future__ import annotations
@@ -19,14 +22,16 @@ import argparse
 import os
 import platform
 import shlex
+import subprocess
 import sys
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from others import MARIADB, Others, make_environment
+from others import API, MARIADB, Others, make_environment
 from throughput import (
     DAY,
     HERE,
@@ -45,8 +50,10 @@ from throughput import (
 from penstock.core.lake import land_file
 from tests.mariadb import DATABASE, MariaDb, running
 
-PARTS: Final = ("csv", "mariadb")
+PARTS: Final = ("csv", "mariadb", "api")
 MAX_OVER_COPY: Final = 2.5
+MIN_OVER_DLT: Final = 3.0
+ROWS_PER_PAGE: Final = 500
 COLUMNS: Final = (
     "payment_id bigint, account_id integer, merchant_id integer, recorded_at timestamp(6) NULL, booked_on date,"
     " amount decimal(12,2), fee decimal(10,4), currency varchar(3), invoice varchar(20), note text"
@@ -82,6 +89,20 @@ class Sources:
         )
         file.unlink()
 
+    @contextmanager
+    def api(self) -> Iterator[str]:
+        """Serve the rows; yield the address."""
+        file = self.home / "payments.jsonl"
+        rows = "SELECT replace(to_jsonb(payments)::text, E'\\n', ' ') FROM payments"
+        self.bench.source.run(f"\\copy ({rows}) TO '{file}' WITH (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')")
+        command = [sys.executable, str(HERE / "api_server.py"), str(file), str(ROWS_PER_PAGE)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None  # noqa: S101 - a pipe was asked for
+            try:
+                yield f"http://127.0.0.1:{server.stdout.readline().strip()}"
+            finally:
+                server.terminate()
+
     # --- the ways ---
 
     def copy(self) -> float:
@@ -106,6 +127,14 @@ class Sources:
             Way("Penstock", bench.for_attach, lambda: self._penstock("database", server.url, f"{DATABASE}.payments")),
         ]
 
+    def api_ways(self, address: str, others: Others) -> list[Way]:
+        """The API, by others and through Penstock."""
+        bench = self.bench
+        return [
+            *others.ways(bench.for_others, bench.source, bench.warehouse, settings=API, place=(address, "payments")),
+            Way("Penstock", bench.for_attach, lambda: self._penstock("api", address, str(self.home))),
+        ]
+
     def _penstock(self, kind: str, source: str, place: str = "") -> float:
         return self.bench.penstock(kind, self.bench.by_day, "payments", DAY, extract=kind, source=source, place=place)
 
@@ -116,6 +145,10 @@ def targets_of(results: dict[str, list[Measured]]) -> list[Target]:
     if "csv" in results:
         raw, ours = results["csv"]
         found.append(Target("csv: Penstock ÷ \\copy", ours.ratio_to(raw), MAX_OVER_COPY, "×"))
+    if "api" in results:
+        *others, ours = results["api"]
+        best = min(others, key=lambda way: way.median)
+        found.append(Target(f"api: {best.name} ÷ Penstock", best.ratio_to(ours), MIN_OVER_DLT, "×", at_least=True))
     return found
 
 
@@ -137,7 +170,7 @@ def main() -> int:
     arguments = parse_arguments()
     began, load = datetime.now(UTC), os.getloadavg()[0]
     parts = [part for part in PARTS if arguments.only in (None, part)]
-    python = make_environment() if "mariadb" in parts else None
+    python = make_environment() if {"mariadb", "api"} & {*parts} else None
     with temporary_server() as (server, home), ExitStack() as stack:
         bench = Bench(server, home / "contracts", arguments.rows)
         print(f"Making {arguments.rows:,} rows …", flush=True)
@@ -148,7 +181,9 @@ def main() -> int:
         others = Others(python, home) if python else None
         if "csv" in parts:
             comparisons["csv"] = sources.csv_ways()
-        if others:
+        if others and "api" in parts:
+            comparisons["api"] = sources.api_ways(stack.enter_context(sources.api()), others)
+        if others and "mariadb" in parts:
             mariadb = stack.enter_context(running())
             sources.fill_mariadb(mariadb)
             comparisons["mariadb"] = sources.mariadb_ways(mariadb, others)

@@ -55,7 +55,11 @@ MARIADB: Final = (
     ),
     Setting("pandas, COPY (MariaDB)", "pandas_load.py", {"method": "copy", "chunk_rows": 100_000}),
 )
-ALL: Final = (*SETTINGS, *MARIADB)
+API: Final = (
+    Setting("dlt rest_api, csv", "dlt_rest_load.py", {"file_format": "csv"}),
+    Setting("dlt rest_api, insert_values", "dlt_rest_load.py", {"file_format": "insert_values"}),
+)
+ALL: Final = (*SETTINGS, *MARIADB, *API)
 
 
 def make_environment() -> Path:

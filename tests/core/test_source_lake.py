@@ -37,6 +37,33 @@ def test_every_text_reaches_the_stage(
     assert bench.run("SELECT extracted FROM ops.stage WHERE name = %s", (stage.name,)) == [(len(found),)]
 
 
+cells = st.sampled_from([None, "1", "-3", "1.50", "1e5", "A100", "x", "", "NaN", "a\0b", "\ud800", "2026-01-05"])
+moments = st.sampled_from([f"{DAY}T12:00:00Z", f"{DAY} 12:00:00+01", f"{DAY}T12:00:00.5", "now"])
+
+
+@settings(deadline=None, max_examples=30, suppress_health_check=list(HealthCheck))
+@given(rows=st.lists(st.tuples(st.integers(1, 5).map(str), cells, cells, moments), max_size=6))
+def test_rows_are_the_same_whether_they_are_proved_or_looked_at(
+    bench: Any, build: Any, tmp_path_factory: pytest.TempPathFactory, rows: list[Any]
+) -> None:
+    """Table and quarantine are the same; only the way there is shorter."""
+    records = [dict(zip(("order_id", "code", "amount", "sold_at"), row, strict=True)) for row in rows]
+    found = []
+    for known in (True, False):
+        bench.reset("test")
+        bench.run("TRUNCATE ops.quarantine")
+        contract = build.contract(build.ORDERS, build.set_custom("quarantineBudget", "100%"))
+        with pytest.MonkeyPatch.context() as patch:
+            if not known:
+                patch.setattr("penstock.core.source_lake.pattern_of", lambda _: None)
+            stage = bench.land(contract, DAY, records, tmp_path_factory.mktemp("lake"), 2)
+        bench.judge(contract, stage)
+        bench.publish(contract, stage)
+        table = bench.run("SELECT * FROM test.orders ORDER BY 1, 2, 3, 4")
+        found.append((table, bench.run("SELECT rules, payload->>'order_id' FROM ops.quarantine ORDER BY 1, 2")))
+    assert found[0] == found[1]
+
+
 def test_fields_are_found_by_their_name_at_the_source(bench: Any, build: Any, tmp_path: Path) -> None:
     """`physicalName` names the field, also where two columns are made of one field."""
 

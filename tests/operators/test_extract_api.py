@@ -59,7 +59,7 @@ def test_lands_every_row_exactly_and_stages_it(operator: ApiExtractOperator, que
         manifest = json.loads((Path(summary["lake"].removeprefix("file://")) / "manifest.json").read_text())
         assert manifest["rows"] == 1440
         assert sum(part["rows"] for part in manifest["parts"]) == 1440
-    first = query(f"SELECT min(voltage), max(length(voltage)) FROM staging.{summary['stage']}")
+    first = query(f"SELECT min(voltage), max(length(voltage::text)) FROM staging.{summary['stage']}")
     assert first[0][1] == len("243.370")
 
 

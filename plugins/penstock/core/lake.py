@@ -97,6 +97,15 @@ def decode(body: bytes) -> Any:
         raise SourceError(f"The answer is not JSON; it begins with {start!r}.") from error
 
 
+def _texts(records: Sequence[Mapping[str, Any]], name: str) -> list[str | None]:
+    """Return the texts of a field."""
+    values = [record.get(name) for record in records]
+    return values if _TEXTS.issuperset(map(type, values)) else list(map(text_of, values))
+
+
+_TEXTS: Final = frozenset((str, Number, type(None)))
+
+
 def _array(texts: list[str | None]) -> Any:
     """Return a column of a part: text or, where one of them is not Unicode, bytes (see `landed_text`)."""
     import pyarrow
@@ -149,12 +158,12 @@ class LakeWriter:
         self._fields.update(dict.fromkeys(shown))
         table = pyarrow.table(
             {
-                name: _array([text_of(record.get(field_)) for record in records])
+                name: _array(_texts(records, field_))
                 for name, field_ in (shown or {"": ""}).items()  # a row without any field is a row too
             }
         )
         buffer = io.BytesIO()
-        pyarrow.parquet.write_table(table, buffer, compression="zstd")
+        pyarrow.parquet.write_table(table, buffer, compression="zstd", use_dictionary=False, write_statistics=False)
         body = buffer.getvalue()
         if not self._parts:
             self.folder.mkdir(parents=True, exist_ok=True)

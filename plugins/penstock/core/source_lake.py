@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
+from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-from penstock.core.contract.model import SLICE_FIELD, Contract
+from penstock.core.contract.model import SLICE_FIELD, Column, Contract
 from penstock.core.drift import Drift, Extracted, decide, with_evolved
 from penstock.core.lake import LakePath, landed_fields, landed_text, read_parts
-from penstock.core.landing import UNKNOWN_FIELDS, Aside
+from penstock.core.landing import UNKNOWN_FIELDS, Aside, Stream
+from penstock.core.proof import NotProved, pattern_of, unproved
 from penstock.core.slice import day_slice
-from penstock.core.stage import Stage, copy_into, create_text_stage, default_to_slice, record_stage
+from penstock.core.stage import Stage, copy_into, create_stage, create_text_stage, default_to_slice, record_stage
 
 
 def stage_lake(
@@ -39,6 +42,9 @@ def stage_lake(
         fields = landed_fields(folder)
         drift = decide(contract, dict.fromkeys(fields), stage) if fields else Drift()  # no record, no drift
         contract = drift.extend(contract)
+        if (rows := _copy_proved(cur, contract, stage, folder, drift)) is not None:
+            record_stage(cur, stage, contract, extracted=rows, detail={**detail, **drift.detail()})
+            return Extracted(rows, drift)
         create_text_stage(cur, stage, contract, day_slice(stage.slice_key))
         columns = {c.name: c.source_name for c in contract.columns if c.source_name != SLICE_FIELD}
         statement = copy_into(stage, list(columns), binary=False)
@@ -55,33 +61,87 @@ def stage_lake(
     return Extracted(rows, drift)
 
 
+def _copy_proved(cur: Cursor, contract: Contract, stage: Stage, folder: LakePath, drift: Drift) -> int | None:
+    """Copy all rows into columns of the contract's types, if each text is sure to be a value; else do nothing.
+
+    Returns:
+        The number of rows, or None.
+    """
+    sent = [column for column in contract.columns if column.source_name != SLICE_FIELD]
+    if drift.watched or any(pattern_of(column) is None for column in sent):
+        return None
+    columns = {column.name: column.source_name for column in sent}
+    stream = Stream(_proved(read_parts(folder, columns), sent))
+    cur.execute("SAVEPOINT proved")
+    try:
+        create_stage(cur, stage, [(column.name, column.type) for column in contract.columns], contract)
+        default_to_slice(cur, stage, contract, day_slice(stage.slice_key))
+        cur.copy_expert(copy_into(stage, list(columns), binary=False), stream)
+    except psycopg2.Error:
+        if stream.error is not None and not isinstance(stream.error, NotProved):
+            raise stream.error from None
+        cur.execute("ROLLBACK TO SAVEPOINT proved")
+        return None
+    rows = cur.rowcount
+    default_to_slice(cur, stage, contract, None)
+    return rows
+
+
+def _proved(parts: Iterator[Any], columns: Sequence[Column]) -> Iterator[bytes]:
+    """Yield rows as COPY takes them, as long as each text is sure to be a value.
+
+    Raises:
+        NotProved: One is not.
+    """
+    for part in parts:
+        if _odd(part) is not None or unproved(columns, part):
+            raise NotProved
+        yield _csv(part).getvalue()
+
+
 _WATCHED = "$"  # no column's name begins so
 
 
 def _good_rows(part: Any, columns: Mapping[str, str], aside: Aside) -> io.BytesIO:
     """Return the rows that can be staged as they are, as COPY takes them, and put the others aside."""
-    import pyarrow
-    from pyarrow import compute, csv
+    from pyarrow import compute
 
-    odd = pyarrow.array([False] * part.num_rows)
-    for name in part.column_names:
-        column = part.column(name)
-        if name.startswith(_WATCHED):
-            suspect = compute.is_valid(column)
-        elif pyarrow.types.is_binary(column.type):
-            suspect = compute.is_valid(column)  # a column that is not Unicode throughout: each row is looked at
-        else:
-            suspect = compute.fill_null(compute.match_substring(column, "\0"), False)
-        odd = compute.or_(odd, suspect)
+    odd = _odd(part)
+    if odd is None:
+        return _csv(part.select(list(columns)))
     for record in part.filter(odd).to_pylist():
         texts = {name: landed_text(value) for name, value in record.items()}
         extra = {
             name[len(_WATCHED) :]: text for name, text in texts.items() if name[0] == _WATCHED and text is not None
         }
         aside.add({name: texts[name] for name in columns}, [UNKNOWN_FIELDS] if extra else [], (), extra)
+    return _csv(part.filter(compute.invert(odd)).select(list(columns)))
+
+
+def _odd(part: Any) -> Any:
+    """Return which rows must be looked at one by one; None where there are none."""
+    import pyarrow
+    from pyarrow import compute
+
+    odd = None
+    for name in part.column_names:
+        column = part.column(name)
+        # A field that is watched, and a column that is not Unicode throughout: each row that has one is looked at.
+        if name.startswith(_WATCHED) or pyarrow.types.is_binary(column.type):
+            suspect = compute.is_valid(column)
+        else:
+            suspect = compute.fill_null(compute.match_substring(column, "\0"), False)
+        if compute.any(suspect).as_py():
+            odd = suspect if odd is None else compute.or_(odd, suspect)
+    return odd
+
+
+def _csv(part: Any) -> io.BytesIO:
+    """Return rows as COPY takes them."""
+    from pyarrow import csv
+
     buffer = io.BytesIO()
     options = csv.WriteOptions(include_header=False, quoting_style="all_valid")  # NULL is the unquoted nothing
-    good = part.filter(compute.invert(odd)).select(list(columns))
-    csv.write_csv(good, buffer, options)
+    csv.write_csv(part, buffer, options)
     buffer.seek(0)
     return buffer
