@@ -217,7 +217,7 @@ def test_a_line_that_is_no_object_goes_aside_alone(line: bytes) -> None:
     rows, target = read_json(b'{"a": 1}\n' + line + b'\n{"a": 2}\n')
     assert rows == [["1", "", ""], ["2", "", ""]]
     assert [(rules, details) for _, rules, details, _ in aside(target)] == [
-        (["row.malformed"], [{"problem": "it is not a JSON object, or names a key twice"}])
+        (["row.malformed"], [{"problem": "it is not one record, or names a field twice"}])
     ]
 
 

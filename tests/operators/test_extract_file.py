@@ -56,7 +56,9 @@ def test_a_missing_file_is_told_with_dataset_and_slice(folder: Path) -> None:
     ("more", "said"),
     [
         ({"path": "feed"}, "say `format`"),
-        ({"path": "feed", "format": "xml"}, "'xml' is none of csv, jsonl, json"),
+        ({"path": "feed", "format": "ods"}, "'ods' is none of csv, jsonl, json"),
+        ({"path": "feed.csv", "compression": "rar"}, "'rar' is none of none, gzip"),
+        ({"path": "feed.xml", "options": {"records": "x"}}, "options records are none of"),
         ({"path": "feed.csv", "delimiter": "||"}, "not one ASCII character"),
         ({"path": "feed.csv", "encoding": "utf-16"}, "encoding 'utf-16'"),
     ],

@@ -1,4 +1,4 @@
-"""Stage a slice from a file that was landed in the lake: CSV, JSON Lines or JSON."""
+"""Stage a slice from a file that was landed in the lake: CSV, JSON, or another kind (`record_files`), packed or not."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
+from penstock.core.compression import Compression, compression_of, unpacked
 from penstock.core.contract.model import SLICE_FIELD, Contract, SchemaPolicy
 from penstock.core.drift import Drift, Extracted, decide, with_evolved
 from penstock.core.errors import SourceError
@@ -17,6 +18,7 @@ from penstock.core.json_array import items
 from penstock.core.lake import LakePath, read_file, text_of
 from penstock.core.landing import Aside, Stream, escaped
 from penstock.core.proof import NotProved, pattern_of
+from penstock.core.record_files import READERS, RecordFormat
 from penstock.core.slice import Slice
 from penstock.core.stage import Stage, copy_into, create_stage, create_text_stage, default_to_slice, record_stage
 from penstock.core.text_lines import (
@@ -31,13 +33,18 @@ from penstock.core.text_lines import (
     proved_rows,
 )
 
-FileKind = Literal["csv", "jsonl", "json"]
+FileKind = Literal["csv", "jsonl", "json", "parquet", "avro", "excel", "xml", "fixed", "log"]
 KINDS: Final[Mapping[str, FileKind]] = {
     ".csv": "csv",
     ".tsv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
+    ".parquet": "parquet",
+    ".avro": "avro",
+    ".xlsx": "excel",
+    ".xml": "xml",
+    ".log": "log",
 }
 """The kind of a file by the end of its name."""
 
@@ -50,23 +57,38 @@ class FileFormat:
     """How a file is to be read.
 
     Attributes:
-        kind: `csv` with a header, `jsonl` (an object in each line), or `json` (an array of objects).
+        kind: `csv` with a header, `jsonl` (an object in each line), `json` (an array of objects), or another of
+            `record_files.READERS`.
         csv: How a CSV is written.
         records: For `json`: the way to the array through the names of objects, `data.items`; empty for the document.
+        other: How a file of another kind is read.
+        compression: How the file is packed; empty where it is not.
+        member: Of a ZIP: which members.
     """
 
     kind: FileKind
     csv: CsvFormat = field(default_factory=CsvFormat)
     records: str = ""
+    other: RecordFormat = field(default_factory=RecordFormat)
+    compression: Compression = ""
+    member: str = "*"
+
+    def blocks(self, packed: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield a file's bytes, unpacked.
+
+        Raises:
+            SourceError: They are packed otherwise, torn, locked, or a bomb.
+        """
+        return unpacked(packed, self.compression, self.member)
 
 
 def file_kind(path: str) -> FileKind:
-    """Return the kind of a file by its name.
+    """Return the kind of a file by its name, whether it is packed or not.
 
     Raises:
         ValueError: The name does not tell.
     """
-    name = path.rsplit("/", 1)[-1].partition("?")[0].lower()
+    name, _ = compression_of(path.rsplit("/", 1)[-1].partition("?")[0].lower())
     for end, kind in KINDS.items():
         if name.endswith(end):
             return kind
@@ -142,30 +164,32 @@ def _copy_proved(cur: Cursor, contract: Contract, slice_: Slice, stage: Stage, f
 
 
 def _stage_csv(
-    cur: Cursor, contract: Contract, slice_: Slice, stage: Stage, folder: LakePath, form: CsvFormat
+    cur: Cursor, contract: Contract, slice_: Slice, stage: Stage, folder: LakePath, form: FileFormat
 ) -> tuple[Extracted, dict[str, Any]]:
-    file = open_csv(read_file(folder), form)
+    file = open_csv(form.blocks(read_file(folder)), form.csv)
     drift = decide(contract, dict.fromkeys(file.header), stage)
     contract = drift.extend(contract)
     target = _target(contract, Drift(watched=drift.watched), file.header)
     if not drift.watched and _copy_proved(cur, contract, slice_, stage, file, target):
         return Extracted(target.rows, drift), {"blank_lines": target.blank} if target.blank else {}
-    file = open_csv(read_file(folder), form)
+    file = open_csv(form.blocks(read_file(folder)), form.csv)
     target = _target(contract, Drift(watched=drift.watched), file.header)
     create_text_stage(cur, stage, contract, slice_)
     try:
-        rows = _copy(cur, stage, target, csv_rows(file, target), form.delimiter)
+        rows = _copy(cur, stage, target, csv_rows(file, target), form.csv.delimiter)
     finally:
         target.aside.close()
     default_to_slice(cur, stage, contract, None)
     return Extracted(rows, drift), {"blank_lines": target.blank} if target.blank else {}
 
 
-def _stage_json(
+def _stage_records(
     cur: Cursor, contract: Contract, slice_: Slice, stage: Stage, folder: LakePath, form: FileFormat
 ) -> tuple[Extracted, dict[str, Any]]:
     def records() -> Iterable[tuple[bytes, Any]]:
-        blocks = read_file(folder)
+        blocks = form.blocks(read_file(folder))
+        if form.kind in READERS:
+            return READERS[form.kind](blocks, contract, form.other)
         return document_records(blocks, form.records) if form.kind == "json" else json_records(blocks)
 
     policy = contract.schema_policy
@@ -214,9 +238,9 @@ def stage_file(
         contract = with_evolved(cur, contract)
         try:
             if form.kind == "csv":
-                found, more = _stage_csv(cur, contract, slice_, stage, folder, form.csv)
+                found, more = _stage_csv(cur, contract, slice_, stage, folder, form)
             else:
-                found, more = _stage_json(cur, contract, slice_, stage, folder, form)
+                found, more = _stage_records(cur, contract, slice_, stage, folder, form)
         except psycopg2.DataError as error:  # not one row: the stream as such, which should not happen
             raise SourceError(f"Postgres does not take the file: {' '.join(str(error).split())}") from error
         record_stage(cur, stage, contract, extracted=found.rows, detail={**detail, **more, **found.drift.detail()})

@@ -346,7 +346,7 @@ def fields_of(records: Iterable[tuple[bytes, Any]]) -> list[str]:
 
 
 def json_rows(records: Iterable[tuple[bytes, Any]], target: Target, batch: int = 1000) -> Iterator[bytes]:
-    """Yield the rows of JSON objects as COPY takes them; the others go aside."""
+    """Yield the rows of records as COPY takes them; the others, and lines that are no record, go aside."""
     out: list[str] = []
     for line, record in records:
         row = _json_row(line, record, target)
@@ -363,7 +363,7 @@ def json_rows(records: Iterable[tuple[bytes, Any]], target: Target, batch: int =
 
 def _json_row(line: bytes, record: Mapping[str, Any] | None, target: Target) -> str | None:
     if record is None:
-        target.aside.add_line(line, MALFORMED, problem="it is not a JSON object, or names a key twice")
+        target.aside.add_line(line, MALFORMED, problem="it is not one record, or names a field twice")
         return None
     if not record.keys() <= target.seen.keys():
         target.seen.update(dict.fromkeys(record))

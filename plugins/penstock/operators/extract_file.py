@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class FileExtractOperator(SliceOperator):
-    """Takes a CSV, JSON Lines or JSON file: the file to the lake as it is, the lake to the stage as text.
+    """Takes a file: the file to the lake as it is, the lake to the stage.
 
     All rows of the file belong to the slice: one whose `partitionBy` value says another day goes to quarantine. A CSV
     has a header; an unquoted nothing is NULL, and `""` is the empty string. A physical line is a row.
@@ -31,12 +31,16 @@ class FileExtractOperator(SliceOperator):
         dataset: `<domain>/<table>`.
         path: `http(s)://…`, any URL that Airflow's object storage knows (`s3://conn_id@bucket/key`), or a path; a
             relative one lies below the project. `{slice}` stands for the slice's key.
-        format: `csv`, `jsonl` or `json`; by default what the path ends in.
+        format: `csv`, `jsonl`, `json`, `parquet`, `avro`, `excel`, `xml`, `fixed` or `log`; by default what the path
+            ends in.
         delimiter: What separates the values of a CSV; by default a comma, in `.tsv` a tab.
-        encoding: Encoding of a CSV.
+        encoding: Encoding of a CSV, of fixed width and of logs.
         newlines_in_values: Whether a quoted value of a CSV may run over line ends. Then a quote that is not closed
             swallows the lines that follow.
         records: For `json`: the way to the array of rows through the names of objects, e.g. `data.items`.
+        compression: `gzip`, `zstd`, `bz2` or `zip`; by default what the path ends in; `none` for none.
+        options: What else there is to say of a kind of file: the `sheet` of an Excel file, the `record` of XML, the
+            `widths` of fixed width, the `pattern` of a log (see `record_files.RecordFormat`), the `member` of a ZIP.
     """
 
     template_fields: Sequence[str] = (*SliceOperator.template_fields, "path")
@@ -51,6 +55,8 @@ class FileExtractOperator(SliceOperator):
         encoding: str = "utf-8",
         newlines_in_values: bool = False,
         records: str = "",
+        compression: str | None = None,
+        options: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -60,6 +66,8 @@ class FileExtractOperator(SliceOperator):
         self.encoding = encoding
         self.newlines_in_values = newlines_in_values
         self.records = records
+        self.compression = compression
+        self.options = options
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land and stage the slice; return slice, stage, number of rows, the file and the lake's folder.
@@ -119,11 +127,27 @@ class FileExtractOperator(SliceOperator):
         return "{slice}" not in self.path and "{{" not in self.path
 
     def _format(self) -> FileFormat:
+        from penstock.core.compression import compression_of, named_compression
+        from penstock.core.record_files import RecordFormat
         from penstock.core.source_file import FileFormat, FileKind, file_kind
         from penstock.core.text_lines import CsvFormat
 
         kind = self.format or file_kind(self.path)
         if kind not in get_args(FileKind):
             raise ValueError(f"format {kind!r} is none of {', '.join(get_args(FileKind))}")
-        delimiter = self.delimiter or ("\t" if self.path.lower().endswith(".tsv") else ",")
-        return FileFormat(kind, CsvFormat(delimiter, self.encoding, self.newlines_in_values), self.records)
+        name, packed = compression_of(self.path.partition("?")[0])
+        if self.compression is not None:
+            packed = named_compression(self.compression)
+        options = dict(self.options or {})
+        member = options.pop("member", "*")
+        if unknown := options.keys() - {"sheet", "record", "widths", "pattern"}:
+            raise ValueError(f"options {', '.join(sorted(unknown))} are none of member, sheet, record, widths, pattern")
+        delimiter = self.delimiter or ("\t" if name.lower().endswith(".tsv") else ",")
+        return FileFormat(
+            kind,
+            CsvFormat(delimiter, self.encoding, self.newlines_in_values),
+            self.records,
+            RecordFormat(**options, encoding=self.encoding),
+            packed,
+            member,
+        )
