@@ -11,6 +11,7 @@ PenstockError
 ├── QuarantineError        no such row, or it cannot be changed so         fails at once
 ├── RemovalRefused         the slice cannot be dropped                     fails at once
 ├── CredentialsError       the other side knows us not                     fails at once
+├── PagingError            the pages of an API have no end or no order     fails at once
 ├── AirflowApiError        Airflow's API did not do what it was asked for  fails at once
 ├── PublishBlocked         readers hold the table for too long             is retried
 ├── StageBusy              another try of the task is at work              is retried
@@ -101,6 +102,10 @@ class RemovalRefused(PenstockError):
 
 class CredentialsError(PenstockError):
     """A server refused the credentials of a connection; asking again would not help."""
+
+
+class PagingError(PenstockError):
+    """The pages of an API repeat, go round or have no end, or nothing tells how to ask for the next one."""
 
 
 class AirflowApiError(PenstockError):

@@ -1,0 +1,249 @@
+"""Read the pages of an API one after the other, from the first or from where an earlier read stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final, Literal
+
+from penstock.core.errors import PagingError, SourceError
+from penstock.core.json_path import find_all
+from penstock.core.paging.detect import detect_paging, detect_records, detect_total, is_suspicious
+from penstock.core.paging.kinds import Paging, Rows, as_json, from_json, in_words
+from penstock.core.paging.page import Answer, Fetch, Request, count_at
+
+_MOST_EMPTY: Final = 100
+_SAID_BYTES: Final = 200
+
+Repeated = Literal["error", "end", "rows"]
+"""What a page is whose rows are those of the page before: the source's fault, the end, or rows like any others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How an API is read.
+
+    Attributes:
+        paging: How it pages; None: to be told from the first answer.
+        records: Path to the rows in an answer, as a list or one by one (`edges[*].node`); None: to be told.
+        total: Where the answer holds the number of rows in all pages; None: to be told, empty: nowhere.
+        repeated: What a page is that repeats the one before.
+        most_pages: More of them are an error.
+    """
+
+    paging: Paging | None = None
+    records: str | None = None
+    total: str | None = None
+    repeated: Repeated = "error"
+    most_pages: int = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a read has come; small, whatever was read.
+
+    Attributes:
+        request: The next request; None after the last page.
+        plan: How the API is read, with what was told from its first answer.
+        pages: Pages read.
+        rows: Rows read.
+        last: Digest of the rows of the last page.
+        mark: Digests of one earlier request and its rows, at a power of two (Brent's algorithm for cycles).
+        empty: Pages without a row since the last one with some.
+    """
+
+    request: Request | None
+    plan: Plan
+    pages: int = 0
+    rows: int = 0
+    last: str = ""
+    mark: tuple[str, str] = ("", "")
+    empty: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        paging = self.plan.paging
+        plan = {**asdict(replace(self.plan, paging=None)), "paging": paging and as_json(paging)}
+        return {**asdict(replace(self, plan=Plan())), "plan": plan}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Progress:
+        """Return the progress that `as_json` made this of."""
+        plan, request = value["plan"], value["request"]
+        return cls(
+            **{
+                **value,
+                "request": request and Request(**request),
+                "plan": Plan(**{**plan, "paging": plan["paging"] and from_json(plan["paging"])}),
+                "mark": tuple(value["mark"]),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The rows of one answer, and where the read stands after it."""
+
+    rows: Rows
+    progress: Progress
+
+
+def begin(request: Request, plan: Plan) -> Progress:
+    """Return the progress of a read that has not begun.
+
+    Args:
+        request: What is asked for, without any paging.
+        plan: How to read it.
+    """
+    return Progress(plan.paging.first(request) if plan.paging else request, plan)
+
+
+def read_pages(
+    fetch: Fetch, progress: Progress, *, hidden: frozenset[str] = frozenset(), say: Callable[[str], None] | None = None
+) -> Iterator[Page]:
+    """Yield page after page, and hold their rows to the total that the source announced.
+
+    Args:
+        fetch: Sends one request.
+        progress: Where to go on.
+        hidden: Query parameters that are secrets, and are taken out of links that the source sends.
+        say: Takes what people should know: how the source is taken to page, where nobody named it.
+
+    Raises:
+        SourceError: An answer is not of the expected shape, or the pages do not hold the announced number of rows.
+        PagingError: The pages go round or have no end, or nothing tells how to page.
+    """
+    while progress.request is not None:
+        answer = fetch(progress.request)
+        if progress.plan.records is None or progress.plan.total is None or progress.plan.paging is None:
+            progress = replace(progress, plan=_completed(progress.plan, answer, say))
+        rows = rows_of(answer, progress.plan.records or "")
+        found = _after(progress, answer, rows, hidden)
+        if found is None:
+            return
+        progress = found
+        yield Page(rows, progress)
+
+
+def _completed(plan: Plan, answer: Answer, say: Callable[[str], None] | None) -> Plan:
+    """Fill in what nobody named, and say so."""
+    records = plan.records if plan.records is not None else detect_records(answer.body)
+    rows = rows_of(answer, records)
+    total = plan.total if plan.total is not None else detect_total(answer, rows)
+    paging = plan.paging or detect_paging(answer, rows, count_at(answer, total) if total else None)
+    if say:
+        guessed = {
+            "paging": in_words(paging) if plan.paging is None else None,
+            "records": repr(records) if plan.records is None else None,
+            "total": repr(total) if plan.total is None else None,
+        }
+        told = ", ".join(f"{name}={value}" for name, value in guessed.items() if value is not None)
+        say(f"Told from the first answer: {told}. To be sure of it, name it in the DAG.")
+        if is_suspicious(paging, rows, count_at(answer, total) if total else None):
+            say(
+                f"The answer holds exactly {len(rows):,} rows and no sign of further pages. If the source pages, name"
+                " `paging`: rows may be missing."
+            )
+    return replace(plan, records=records, total=total, paging=paging)
+
+
+def rows_of(answer: Answer, records: str) -> Rows:
+    """Return the rows of an answer.
+
+    Raises:
+        SourceError: There is no list of objects at the path.
+    """
+    found = find_all(records, answer.body)
+    rows = found[0] if len(found) == 1 and isinstance(found[0], list) else found
+    if found == [None] and not _says_error(answer.body):
+        rows = []  # an empty list, as some servers write it
+    elif (not found and "*" not in records) or not all(isinstance(row, Mapping) for row in rows):
+        said = json.dumps(answer.body, ensure_ascii=True, default=str)[:_SAID_BYTES]
+        raise SourceError(f"The answer has no list of objects at {records!r}; it begins with {said}.")
+    return list(rows)
+
+
+def _says_error(body: Any) -> bool:
+    return isinstance(body, Mapping) and any(body.get(name) for name in ("error", "errors"))
+
+
+def _digest(value: Any) -> str:
+    return hashlib.blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _after(progress: Progress, answer: Answer, rows: Rows, hidden: frozenset[str]) -> Progress | None:
+    """Return the progress after an answer; None where it repeats the page before and that is the end."""
+    plan, request = progress.plan, progress.request
+    assert plan.paging is not None  # noqa: S101 - completed before
+    assert request is not None  # noqa: S101 - else nothing was asked
+    digest = _digest(rows) if rows else ""
+    if rows and digest in (progress.last, progress.mark[1]) and plan.repeated != "rows":
+        if plan.repeated == "error":
+            raise _repeats(progress.pages + 1, len(rows))
+        _hold(progress.rows, count_at(answer, plan.total) if plan.total else None, ended=True)
+        return None
+    received = progress.rows + len(rows)
+    total = count_at(answer, plan.total) if plan.total else None
+    _hold(received, total, ended=False)
+    following = plan.paging.following(request, answer, rows, None if total is None else total - received)
+    if following is None:
+        _hold(received, total, ended=True)
+    else:
+        following = following.without(hidden)
+    found = replace(
+        progress,
+        request=following,
+        pages=progress.pages + 1,
+        rows=received,
+        last=digest,
+        mark=_mark(progress, request, digest),
+        empty=0 if rows else progress.empty + 1,
+    )
+    _bound(found)
+    return found
+
+
+def _mark(progress: Progress, request: Request, digest: str) -> tuple[str, str]:
+    number = progress.pages + 1
+    return (_digest(request), digest) if number & (number - 1) == 0 else progress.mark
+
+
+def _hold(received: int, total: int | None, *, ended: bool) -> None:
+    """Hold the rows to the total that the source announced."""
+    if total is not None and (received > total or (ended and received < total)):
+        raise SourceError(
+            f"The source announced {total:,} rows and sent {received:,}.",
+            next_step="nothing at first: the task is retried; if it goes on, see that `total` names the number of rows"
+            ' in all pages (`total=""`: the source sends none).',
+        )
+
+
+def _repeats(number: int, rows: int) -> PagingError:
+    return PagingError(
+        f"Page {number:,} holds the same {rows:,} rows as an earlier one: the source does not page as it is asked to.",
+        next_step='mend `paging`; where the source repeats its last page, say `repeated="end"`, and where equal pages'
+        ' are right, `repeated="rows"`.',
+    )
+
+
+def _bound(progress: Progress) -> None:
+    plan = progress.plan
+    if progress.request is None:
+        return
+    if _digest(progress.request) == progress.mark[0]:
+        raise PagingError(
+            f"Page {progress.pages:,} leads back to a page that was read: the pages have no end.",
+            next_step="mend `paging`, or ask the source's owner.",
+        )
+    if progress.empty >= _MOST_EMPTY:
+        raise PagingError(
+            f"{progress.empty:,} pages in a row are empty, and the source still names a next one.",
+            next_step="mend `paging`, or ask the source's owner.",
+        )
+    if progress.pages >= plan.most_pages:
+        raise PagingError(
+            f"The source still names a next page after {progress.pages:,} ({progress.rows:,} rows).",
+            next_step="if there are so many, raise `most_pages`; else mend `paging`.",
+        )
