@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,6 +31,25 @@ class OutletEvent:
         self.partitions.append(key)
 
 
+class TaskStateStore:
+    """Airflow's task state store of one task, as far as operators use it."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, str] = {}
+
+    def get(self, key: str) -> Any:
+        """Return a value, or None."""
+        return json.loads(self.values[key]) if key in self.values else None
+
+    def set(self, key: str, value: Any, *, retention: timedelta) -> None:  # noqa: ARG002
+        """Keep a value as JSON."""
+        self.values[key] = json.dumps(value)
+
+    def delete(self, key: str) -> None:
+        """Forget a value."""
+        self.values.pop(key, None)
+
+
 def context_of(dataset: str, key: str | None, run_id: str = "test__1", try_number: int = 1) -> Any:
     """Return the context of a run with a partition key, or of a bare manual one."""
     return {
@@ -37,6 +58,7 @@ def context_of(dataset: str, key: str | None, run_id: str = "test__1", try_numbe
         "ti": SimpleNamespace(
             dag_id=dataset.replace("/", "_"), task_id="task", try_number=try_number, id=f"{try_number:036}"
         ),
+        "task_state_store": TaskStateStore(),
         "outlet_events": {Asset(dataset): OutletEvent()},
     }
 

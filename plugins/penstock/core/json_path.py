@@ -1,4 +1,4 @@
-"""JSON paths in the form of RFC 9535, in which the leading `$.` may be left out: `data.items`, `['@odata.nextLink']`."""
+"""JSON paths in the form of RFC 9535; the leading `$.` may be left out: `data.items`, `['@odata.nextLink']`."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import IO, Any, Final, Protocol
 
 from penstock.core.errors import SourceError
@@ -33,6 +33,10 @@ class LakePath(Protocol):
 
     def mkdir(self, mode: int = 0o777, parents: bool = False, exist_ok: bool = False) -> None:
         """Make the folder."""
+        ...
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Remove the file."""
         ...
 
 
@@ -129,17 +133,30 @@ class LakeWriter:
     Attributes:
         folder: The attempt's folder.
         source: What to name as the source in the manifest.
+        mark: Goes into the names of parts, so that two tries that write to one folder overwrite nothing.
+        parts: What the manifest says of each part so far; given where an attempt is gone on with.
+        seen: Names of the fields so far, likewise.
     """
 
     folder: LakePath
     source: str
-    _parts: list[dict[str, Any]] = field(default_factory=list)
-    _fields: dict[str, None] = field(default_factory=dict)
+    mark: str = ""
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    seen: InitVar[Sequence[str]] = ()
+    _fields: dict[str, None] = field(init=False)
+
+    def __post_init__(self, seen: Sequence[str]) -> None:
+        self._fields = dict.fromkeys(seen)
+
+    @staticmethod
+    def part_name(number: int, mark: str = "") -> str:
+        """Return the name of a part, which are counted from 1."""
+        return f"part-{number:05d}{mark}.parquet"
 
     @property
     def rows(self) -> int:
         """Rows written so far."""
-        return sum(part["rows"] for part in self._parts)
+        return sum(part["rows"] for part in self.parts)
 
     @property
     def fields(self) -> list[str]:
@@ -165,13 +182,13 @@ class LakeWriter:
         buffer = io.BytesIO()
         pyarrow.parquet.write_table(table, buffer, compression="zstd", use_dictionary=False, write_statistics=False)
         body = buffer.getvalue()
-        if not self._parts:
+        if not self.parts:
             self.folder.mkdir(parents=True, exist_ok=True)
-        name = f"part-{len(self._parts) + 1:05d}.parquet"
+        name = self.part_name(len(self.parts) + 1, self.mark)
         with (self.folder / name).open("wb") as out:
             out.write(body)
         digest = hashlib.sha256(body).hexdigest()
-        self._parts.append({"file": name, "rows": len(records), "bytes": len(body), "sha256": digest})
+        self.parts.append({"file": name, "rows": len(records), "bytes": len(body), "sha256": digest})
 
     def close(self) -> dict[str, Any]:
         """Write the manifest and return it; from now on the attempt is there."""
@@ -180,7 +197,7 @@ class LakeWriter:
             "source": self.source,
             "rows": self.rows,
             "fields": self.fields,
-            "parts": self._parts,
+            "parts": self.parts,
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / MANIFEST).open("w") as out:

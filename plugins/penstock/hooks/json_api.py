@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Container, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -13,11 +14,13 @@ from tenacity import (
     RetryCallState,
     Retrying,
     retry_if_exception_type,
+    stop_after_attempt,
     wait_exponential_jitter,
 )
 
 from penstock.core.errors import CredentialsError, SourceError, SourceThrottled, SourceUnavailable
 from penstock.core.lake import decode
+from penstock.core.paging.page import Answer, Request
 
 if TYPE_CHECKING:
     import httpx
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 _TIMEOUT_SECONDS: Final = 30.0
 _PATIENCE_SECONDS: Final = 60.0
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024
+_READS: Final = 3
 _BACKOFF: Final = wait_exponential_jitter(initial=0.5, max=20)
 
 
@@ -101,8 +105,38 @@ class JsonApiHook(BaseHook):
             SourceUnavailable: No connection, a time-out or 5xx, for longer than a minute.
             SourceError: Any other status, a body that is too large or is not JSON.
         """
-        _, body = self.fetch(path, parameters)
-        return decode(body)
+        return self.ask(Request(path, parameters)).body
+
+    def ask(self, request: Request) -> Answer:
+        """Send a request for a page and decode the answer, as `get` does.
+
+        A body that is not JSON, as when it was cut off, is asked for twice more.
+
+        Raises:
+            CredentialsError: 401 or 403.
+            SourceThrottled: 429 or 503 with `Retry-After`, for longer than a minute.
+            SourceUnavailable: No connection, a time-out or 5xx, for longer than a minute.
+            SourceError: Any other status, a body that is too large or is not JSON.
+        """
+        patient = Retrying(
+            retry=retry_if_exception_type(_NotJson), wait=_BACKOFF, stop=stop_after_attempt(_READS), reraise=True
+        )
+        return patient(self._ask_once, request)
+
+    def _ask_once(self, request: Request) -> Answer:
+        content = None if request.body is None else json.dumps(request.body).encode()
+        headers = None if content is None else {"Content-Type": "application/json"}
+        response, body = self.fetch(request.url, request.query or None, headers=headers, content=content)
+        try:
+            decoded = decode(body)
+        except SourceError as error:
+            kind = response.headers.get("Content-Type", "nothing")[:80]
+            raise _NotJson(
+                f"Connection {self.conn_id!r}, {response.url.path}, {kind!r}: {error.message}",
+                next_step="nothing at first: the task is retried; if it goes on, ask the source's owner.",
+            ) from error
+        links = {str(name): link["url"] for name, link in response.links.items() if "url" in link}
+        return Answer(decoded, str(response.url), dict(response.headers), links)
 
     def fetch(
         self,
@@ -110,10 +144,13 @@ class JsonApiHook(BaseHook):
         parameters: Mapping[str, str] | None = None,
         *,
         headers: Mapping[str, str] | None = None,
+        content: bytes | None = None,
         allowed: Container[int] = (),
         follow: bool = False,
     ) -> tuple[httpx.Response, bytes]:
         """Send one GET request; return the answer, of status 200 or an allowed one, and its body.
+
+        With `content` it is a POST.
 
         Raises:
             CredentialsError: 401 or 403.
@@ -127,7 +164,7 @@ class JsonApiHook(BaseHook):
             stop=_out_of_patience,
             reraise=True,
         )
-        request = {"params": parameters, "headers": headers, "follow_redirects": follow}
+        request = {"params": parameters, "headers": headers, "content": content, "follow_redirects": follow}
         return patient(self._fetch_once, path, request, allowed)
 
     def _fetch_once(
@@ -135,15 +172,21 @@ class JsonApiHook(BaseHook):
     ) -> tuple[httpx.Response, bytes]:
         import httpx
 
+        method = "GET" if request["content"] is None else "POST"
         try:
-            with self.client.stream("GET", path, **request) as response:
+            with self.client.stream(method, path, **request) as response:
                 if response.status_code not in allowed:
                     self._check(response)
                 return response, _body(response)
         except httpx.TransportError as error:
             raise SourceUnavailable(
-                f"No answer from connection {self.conn_id!r}, {path}: {type(error).__name__}: {error}",
+                f"No answer from connection {self.conn_id!r}, {_shown(path)}: {type(error).__name__}: {error}",
                 next_step="nothing if it comes back: the task is retried.",
+            ) from error
+        except (httpx.InvalidURL, httpx.DecodingError, httpx.TooManyRedirects) as error:
+            raise SourceError(
+                f"Connection {self.conn_id!r}, {_shown(path)}: {type(error).__name__}: {error}",
+                next_step="nothing at first: the task is retried; if it goes on, ask the source's owner.",
             ) from error
 
     def _check(self, response: httpx.Response) -> None:
@@ -161,6 +204,15 @@ class JsonApiHook(BaseHook):
             raise SourceUnavailable(f"Connection {said}.", next_step="nothing if it comes back: the task is retried.")
         if status != 200:  # noqa: PLR2004
             raise SourceError(f"Connection {said}: {_start(response)}")
+
+
+class _NotJson(SourceError):
+    """The body is not JSON, or only the beginning of some."""
+
+
+def _shown(path: str) -> str:
+    """Return where a request goes, without its query, which may hold a secret."""
+    return path.partition("?")[0]
 
 
 def _out_of_patience(state: RetryCallState) -> bool:

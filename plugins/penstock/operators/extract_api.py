@@ -1,84 +1,139 @@
-"""Land a slice of a JSON API in the lake, and stage it from there."""
+"""Land a slice of an HTTP API in the lake, and stage it from there."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
-from penstock.core.errors import PenstockError
+from penstock.core.errors import PenstockError, SourceThrottled, SourceUnavailable
 from penstock.operators.slices import SliceOperator, Work
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
-    from penstock.core.lake import LakePath
-    from penstock.core.paging import PageNumber
+    from penstock.core.land_pages import Landed, Store
+    from penstock.core.paging import Paging, Repeated
+
+_KEPT: Final = timedelta(days=1)
+
+
+class _TaskStateStore:
+    """Airflow's task state store, in which pages of a day ago are no longer gone on with."""
+
+    def __init__(self, accessor: Any) -> None:
+        self._accessor = accessor
+
+    def get(self, key: str) -> Any:
+        return self._accessor.get(key)
+
+    def set(self, key: str, value: Any) -> None:
+        self._accessor.set(key, value, retention=_KEPT)
+
+    def delete(self, key: str) -> None:
+        self._accessor.delete(key)
 
 
 class ApiExtractOperator(SliceOperator):
     """Reads a paged JSON API: pages to the lake as Parquet, the lake to the stage.
 
+    A try that was killed, or met a source that went away, is gone on with after its last landed page. After any other
+    error the next try reads all pages afresh.
+
     Args:
         dataset: `<domain>/<table>`.
-        conn_id: HTTP connection; its password is the bearer token.
+        conn_id: HTTP connection; it holds host and credentials (docs/apis.md).
         endpoint: Path below the connection's host.
-        since_parameter: Query parameter that takes the slice's first instant, ISO 8601.
-        until_parameter: Query parameter that takes the first instant after the slice.
-        paging: How the API pages.
+        parameters: Query parameters that go with the first request.
+        body: JSON body; it makes the request a POST, and takes the parameters of slice and paging too.
+        since_parameter: Parameter that takes the slice's first instant, ISO 8601; None where the API knows none.
+        until_parameter: Parameter that takes the first instant after the slice; None where the API knows none.
+        paging: How the API pages; by default told from its first answer.
+        records: JSON path to the rows in an answer; by default told from the first answer.
+        total: Where the answer holds the number of rows in all pages: a JSON path, or `header:X-Total-Count`; by
+            default told from the first answer; empty where it holds none.
+        repeated: What a page is that repeats the one before it: `error`, `end` or `rows`.
+        most_pages: More pages are an error.
     """
 
-    template_fields: Sequence[str] = (*SliceOperator.template_fields, "conn_id", "endpoint")
+    template_fields: Sequence[str] = (*SliceOperator.template_fields, "conn_id", "endpoint", "parameters", "body")
     ui_color = "#dbeafe"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword arguments, as all operators have
         self,
         *,
         conn_id: str,
         endpoint: str,
-        since_parameter: str = "since",
-        until_parameter: str = "until",
-        paging: PageNumber | None = None,
+        parameters: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        since_parameter: str | None = "since",
+        until_parameter: str | None = "until",
+        paging: Paging | None = None,
+        records: str | None = None,
+        total: str | None = None,
+        repeated: Repeated = "error",
+        most_pages: int = 1_000_000,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.conn_id = conn_id
         self.endpoint = endpoint
+        self.parameters = parameters
+        self.body = body
         self.since_parameter = since_parameter
         self.until_parameter = until_parameter
         self.paging = paging
+        self.records = records
+        self.total = total
+        self.repeated = repeated
+        self.most_pages = most_pages
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Land and stage the slice; return slice, stage, number of rows and the lake's folder."""
+        from penstock.core.land_pages import forget
         from penstock.core.source_lake import stage_lake
-        from penstock.hooks.lake import attempt_folder
 
         work = self.work(context)
-        folder = attempt_folder(work.stage, context["ti"].try_number)
+        store: Store = _TaskStateStore(context["task_state_store"])
         try:
-            self._land(work, folder)
-            detail = {"source": self.endpoint, "lake": str(folder), **self.asked}
+            landed = self._land(work, store, context["ti"].try_number)
+            detail = {"source": self.endpoint, "lake": str(landed.folder), **self.asked}
             with closing(self.session(work)) as warehouse:
-                found = stage_lake(warehouse, work.contract, work.stage, folder, detail)
+                found = stage_lake(warehouse, work.contract, work.stage, landed.folder, detail)
         except PenstockError as error:
             error.dataset, error.slice_key = work.contract.dataset, work.slice.key
+            if not isinstance(error, SourceUnavailable | SourceThrottled):
+                forget(store)
             raise
+        forget(store)
         for remark in found.drift.remarks():
             self.log.warning("%s: %s", self.endpoint, remark)
-        self.log.info("Landed and staged %d rows of %s; lake: %s", found.rows, self.endpoint, folder)
-        return {"slice": work.slice.key, "stage": work.stage.name, "extracted": found.rows, "lake": str(folder)}
+        self.log.info(
+            "Landed %d pages (%d of them by earlier tries) and staged %d rows of %s; lake: %s",
+            *(landed.pages, landed.before, found.rows, self.endpoint, landed.folder),
+        )
+        return {"slice": work.slice.key, "stage": work.stage.name, "extracted": found.rows, "lake": str(landed.folder)}
 
-    def _land(self, work: Work, folder: LakePath) -> None:
-        from penstock.core.lake import LakeWriter
-        from penstock.core.paging import PageNumber, read_pages
+    def _land(self, work: Work, store: Store, try_number: int) -> Landed:
+        from airflow.sdk import ObjectStoragePath
+
+        from penstock.core.land_pages import Asked, land_pages
+        from penstock.core.paging import Plan, Request
         from penstock.hooks.json_api import JsonApiHook
+        from penstock.hooks.lake import attempt_folder
 
-        window = {
-            self.since_parameter: work.slice.start.isoformat(),
-            self.until_parameter: work.slice.end.isoformat(),
-        }
-        writer = LakeWriter(folder, source=f"{self.conn_id}:{self.endpoint}")
+        request = Request(self.endpoint, dict(self.parameters or {}), self.body)
+        for name, moment in ((self.since_parameter, work.slice.start), (self.until_parameter, work.slice.end)):
+            request = request.with_parameter(name, moment.isoformat()) if name else request
+        plan = Plan(self.paging, self.records, self.total, self.repeated, self.most_pages)
         with closing(JsonApiHook(self.conn_id)) as api:
-            for records in read_pages(lambda query: api.get(self.endpoint, query), self.paging or PageNumber(), window):
-                writer.write(records)
-        writer.close()
+            return land_pages(
+                api.ask,
+                Asked(request, plan, f"{self.conn_id}:{self.endpoint}"),
+                attempt_folder(work.stage, try_number),
+                store,
+                try_number=try_number,
+                open_folder=ObjectStoragePath,
+                say=self.log.info,
+            )

@@ -28,7 +28,15 @@ _NEXT_URLS: Final = (
     *("['@odata.nextLink']", "next.href", "next", "next_url", "nextUrl", "next_page_url", "nextPageUrl", "next_link"),
     *("nextLink", "next_page", "nextPage"),
 )
-_NEXT_HEADERS: Final = ("x-next-page-url", "x-next-url", "x-next-link", "x-next", "next", "x-next-page", "x-pagination-next")
+_NEXT_HEADERS: Final = (
+    "x-next-page-url",
+    "x-next-url",
+    "x-next-link",
+    "x-next",
+    "next",
+    "x-next-page",
+    "x-pagination-next",
+)
 _CURSORS: Final = {
     "next_cursor": "cursor",
     "nextCursor": "cursor",
@@ -46,7 +54,11 @@ _CURSORS: Final = {
     "scroll_id": "scroll_id",
     "bookmark": "bookmark",
 }
-_CURSOR_HEADERS: Final = {"x-next-cursor": "cursor", "x-next-page": "page", "x-continuation-token": "continuation_token"}
+_CURSOR_HEADERS: Final = {
+    "x-next-cursor": "cursor",
+    "x-next-page": "page",
+    "x-continuation-token": "continuation_token",
+}
 _PAGES: Final = ("pages", "total_pages", "totalPages", "page_count", "pageCount", "last_page", "lastPage", "num_pages")
 _PAGE: Final = {
     "page": "page",
@@ -110,7 +122,11 @@ def _places(names: Any) -> Iterator[tuple[str, str, str]]:
     """Yield path, envelope and name of every place where one of the names may stand."""
     for envelope in _ENVELOPES:
         for name in names:
-            yield (f"{envelope}{name}" if name.startswith("[") else f"{envelope}.{name}") if envelope else name, envelope, name
+            yield (
+                (f"{envelope}{name}" if name.startswith("[") else f"{envelope}.{name}") if envelope else name,
+                envelope,
+                name,
+            )
 
 
 def _count(answer: Answer, place: str) -> int | None:
