@@ -45,7 +45,7 @@ def test_content_range_tells_a_total() -> None:
 
 
 def test_a_position_is_a_text_that_can_be_sent() -> None:
-    """None, false and the empty text are the end; a number written without quotes is a text; a list or a book is none."""
+    """None, false and the empty text are the end; a list or a book is no position."""
     assert [position_at(Answer({"c": end}), "c") for end in (None, False, "")] == [None, None, None]
     for value in (["x"], {"a": "b"}, "x" * 9000, True):
         with pytest.raises(SourceError, match="no cursor or URL"):
