@@ -1,4 +1,4 @@
-"""Whatever kills a read, and however often: the rows land once each, in order, and a page at most is asked for again."""
+"""Whatever kills a read: its rows land once each, in order, and a page at most is asked for again."""
 
 from __future__ import annotations
 
@@ -223,7 +223,7 @@ def served() -> Iterator[PagedServer]:
 @pytest.mark.parametrize("seed", range(3))
 def test_killed_at_any_instant_every_row_lands_once(served: PagedServer, tmp_path: Path, seed: int) -> None:
     """SIGKILL after a random time, five times: all rows, in order, and at most one request repeated per kill."""
-    chance, kills = random.Random(seed), 0
+    chance, kills = random.Random(seed), 0  # noqa: S311
     environment: Mapping[str, str] = {**os.environ, "PYTHONPATH": str(ROOT / "plugins")}
     for number in range(1, 100):
         command = [sys.executable, "-c", SCRIPT, served.url, str(tmp_path), str(number)]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.core.errors import CredentialsError, SourceError, SourceThrottled, SourceUnavailable
-from penstock.hooks.json_api import retry_after_seconds
+from penstock.core.rate_limit import retry_after_seconds
 from penstock.project import ROOT
 
 if TYPE_CHECKING:

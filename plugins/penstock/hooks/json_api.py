@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
+import time
 from collections.abc import Container, Mapping
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,9 +19,11 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
-from penstock.core.errors import CredentialsError, SourceError, SourceThrottled, SourceUnavailable
+from penstock.core.errors import CredentialsError, PenstockError, SourceError, SourceThrottled, SourceUnavailable
 from penstock.core.lake import decode
 from penstock.core.paging.page import Answer, Request
+from penstock.core.rate_limit import pause_seconds, retry_after_seconds
+from penstock.hooks.http_body import ENCODINGS, read_body
 
 if TYPE_CHECKING:
     import httpx
@@ -32,22 +35,6 @@ _READS: Final = 3
 _BACKOFF: Final = wait_exponential_jitter(initial=0.5, max=20)
 
 
-def retry_after_seconds(header: str | None, now: datetime) -> float | None:
-    """Read a `Retry-After` header, in seconds from `now`; None where it is missing or malformed.
-
-    Source: RFC 9110, section 10.2.3 (delay in seconds, or an HTTP date).
-    """
-    if header is None:
-        return None
-    if header.strip().isdigit():
-        return float(header)
-    try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
-
-
 def _wait(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     asked = error.retry_after if isinstance(error, SourceThrottled) else None
@@ -55,13 +42,15 @@ def _wait(state: RetryCallState) -> float:
 
 
 class JsonApiHook(BaseHook):
-    """Requests to a JSON API; the connection's password is sent as a bearer token.
+    """Requests to a JSON API; the connection says who we are (`penstock.hooks.http_auth`, docs/apis.md).
 
     Short troubles (429, 5xx, a dropped connection) are sat out here for up to a minute in all, waiting as long as
     `Retry-After` asks; what lasts longer is raised, and the task's retry policy takes over.
 
     Args:
-        conn_id: An HTTP connection: host, port, schema (`http`, `https`), password (the token).
+        conn_id: An HTTP connection: host, port, schema (`http`, `https`), login, password. Its extra holds `auth`
+            and what belongs to it; `headers`; `requests_per_second`; `timeout`, in seconds; `ca`, `client_cert` and
+            `client_key`, which are files.
     """
 
     conn_name_attr = "conn_id"
@@ -72,24 +61,64 @@ class JsonApiHook(BaseHook):
     def __init__(self, conn_id: str) -> None:
         super().__init__()
         self.conn_id = conn_id
+        self._next = 0.0
 
     @cached_property
     def client(self) -> httpx.Client:
         """The client, built from the connection at the first request."""
         import httpx
 
+        from penstock.hooks.http_auth import auth_of, tls_of
+
         connection = self.get_connection(self.conn_id)
+        extra = connection.extra_dejson
         scheme = connection.schema or "http"
         host = connection.host or ""
         base = host if "://" in host else f"{scheme}://{host}"
-        headers = {"Accept": "application/json"}
-        if connection.password:
-            headers["Authorization"] = f"Bearer {connection.password}"
+        logging.getLogger("httpx").setLevel(logging.WARNING)  # it writes whole URLs, and a key may stand in them
         return httpx.Client(
             base_url=f"{base}:{connection.port}" if connection.port else base,
-            headers=headers,
-            timeout=_TIMEOUT_SECONDS,
+            headers={"Accept": "application/json", "Accept-Encoding": ", ".join(ENCODINGS), **extra.get("headers", {})},
+            timeout=float(extra.get("timeout") or _TIMEOUT_SECONDS),
+            auth=auth_of(connection),
+            verify=tls_of(extra),
         )
+
+    @cached_property
+    def hidden(self) -> frozenset[str]:
+        """The query parameters that are secrets."""
+        extra = self.get_connection(self.conn_id).extra_dejson
+        return frozenset((extra["query"],)) if extra.get("auth") == "api_key" and extra.get("query") else frozenset()
+
+    @cached_property
+    def _pace(self) -> float:
+        """Seconds between two requests."""
+        rate = self.get_connection(self.conn_id).extra_dejson.get("requests_per_second")
+        return 1 / float(rate) if rate else 0.0
+
+    def _wait_for_turn(self) -> None:
+        """Keep to the connection's pace, and to what the source asked for in its last answer.
+
+        Raises:
+            SourceThrottled: It asked for a wait that is too long for a task.
+        """
+        wait = self._next - time.monotonic()
+        if wait > _PATIENCE_SECONDS:
+            raise SourceThrottled(f"Connection {self.conn_id!r}: no more requests are allowed now.", retry_after=wait)
+        if wait > 0:
+            time.sleep(wait)
+        self._next = time.monotonic() + self._pace
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Ask for the extra's `test_path`, else for `/`, and tell whether the host answers and knows us."""
+        path = self.get_connection(self.conn_id).extra_dejson.get("test_path", "/")
+        try:
+            response, _ = self.fetch(path, allowed=frozenset(range(200, 500)) - {401, 403, 429})
+        except PenstockError as error:
+            return False, str(error)
+        finally:
+            self.close()
+        return True, f"The host answered {response.status_code} for {response.url.path}."
 
     def close(self) -> None:
         """Close the client's connections."""
@@ -173,11 +202,13 @@ class JsonApiHook(BaseHook):
         import httpx
 
         method = "GET" if request["content"] is None else "POST"
+        self._wait_for_turn()
         try:
             with self.client.stream(method, path, **request) as response:
+                self._next += pause_seconds(response.headers, datetime.now(UTC))
                 if response.status_code not in allowed:
                     self._check(response)
-                return response, _body(response)
+                return response, read_body(response, _MAX_BODY_BYTES)
         except httpx.TransportError as error:
             raise SourceUnavailable(
                 f"No answer from connection {self.conn_id!r}, {_shown(path)}: {type(error).__name__}: {error}",
@@ -197,7 +228,10 @@ class JsonApiHook(BaseHook):
                 f"Connection {said}.",
                 next_step=f"correct the token of connection {self.conn_id!r}, clear the task.",
             )
-        wait = retry_after_seconds(response.headers.get("Retry-After"), datetime.now(UTC))
+        now = datetime.now(UTC)
+        wait = retry_after_seconds(response.headers.get("Retry-After"), now)
+        if wait is None and status == 429:  # noqa: PLR2004
+            wait = pause_seconds(response.headers, now) or None
         if status == 429 or (status == 503 and wait is not None):  # noqa: PLR2004 - HTTP statuses
             raise SourceThrottled(f"Connection {said} and asks to wait.", retry_after=wait)
         if status >= 500:  # noqa: PLR2004
@@ -221,16 +255,8 @@ def _out_of_patience(state: RetryCallState) -> bool:
 
 
 def _start(response: httpx.Response) -> str:
-    for block in response.iter_bytes(200):
-        return block.decode("utf-8", "replace")
-    return "(no body)"
-
-
-def _body(response: httpx.Response) -> bytes:
-    parts, size = [], 0
-    for block in response.iter_bytes():
-        size += len(block)
-        if size > _MAX_BODY_BYTES:
-            raise SourceError(f"The answer is larger than {_MAX_BODY_BYTES // 2**20} MiB; ask for smaller pages.")
-        parts.append(block)
-    return b"".join(parts)
+    """Return how a body begins, as text."""
+    try:
+        return read_body(response, _MAX_BODY_BYTES)[:200].decode("utf-8", "replace") or "(no body)"
+    except SourceError as error:
+        return error.message

@@ -135,5 +135,6 @@ class ApiExtractOperator(SliceOperator):
                 store,
                 try_number=try_number,
                 open_folder=ObjectStoragePath,
+                hidden=api.hidden,
                 say=self.log.info,
             )

@@ -159,10 +159,15 @@ def rows_of(answer: Answer, records: str) -> Rows:
     rows = found[0] if len(found) == 1 and isinstance(found[0], list) else found
     if found == [None] and not _says_error(answer.body):
         rows = []  # an empty list, as some servers write it
-    elif (not found and "*" not in records) or not all(isinstance(row, Mapping) for row in rows):
+    elif (rows is found and not _picks(records)) or not all(isinstance(row, Mapping) for row in rows):
         said = json.dumps(answer.body, ensure_ascii=True, default=str)[:_SAID_BYTES]
         raise SourceError(f"The answer has no list of objects at {records!r}; it begins with {said}.")
     return list(rows)
+
+
+def _picks(path: str) -> bool:
+    """Tell whether a path names rows one by one, so that there may be none of them."""
+    return any(sign in path for sign in ("*", "?", ".."))
 
 
 def _says_error(body: Any) -> bool:
