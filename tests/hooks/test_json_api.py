@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
 from penstock.core.errors import CredentialsError, SourceError, SourceThrottled, SourceUnavailable
+from penstock.core.paging import Request
 from penstock.hooks import json_api
-from penstock.hooks.json_api import JsonApiHook, retry_after_seconds
+from penstock.hooks.json_api import JsonApiHook
 
-NOW = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 TOKEN = "token-0123456789"
 
 
@@ -139,16 +139,64 @@ def test_no_server_is_worth_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
         JsonApiHook("api").get("/x", {})
 
 
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [
-        (None, None),
-        ("7", 7.0),
-        ("Mon, 23 Nov 2026 12:00:30 GMT", 30.0),
-        ("Mon, 23 Nov 2026 11:00:00 GMT", 0.0),
-        ("soon", None),
-    ],
-)
-def test_reads_retry_after(header: str | None, seconds: float | None) -> None:
-    """Seconds and HTTP dates are read; a date that has passed means now; nonsense means nothing was asked."""
-    assert retry_after_seconds(header, NOW) == seconds
+def test_a_body_that_breaks_off_is_asked_for_again(server: ScriptedServer, hook: JsonApiHook) -> None:
+    """Half of a JSON document, or a connection that ends before the body does, costs a request and no data."""
+    server.script = [(200, {}, b'{"a": [1,'), (200, {"Content-Length": "99"}, b'{"a"'), (200, {}, b'{"a": 1}')]
+    assert hook.get("/x", {}) == {"a": "1"}
+    assert len(server.seen) == 3
+
+
+def test_answers_carry_links_and_headers(server: ScriptedServer, hook: JsonApiHook) -> None:
+    """What a way to page reads: target by relation, and names of headers in lower case."""
+    link = '</x?page=2>; rel="next", </x?page=9>; rel="last"'
+    server.script = [(200, {"Link": link, "X-Total-Count": "9"}, b"[]")]
+    answer = hook.ask(Request("/x", {"a": "b c"}))
+    assert answer.links == {"next": "/x?page=2", "last": "/x?page=9"}
+    assert answer.headers["x-total-count"] == "9"
+    assert answer.url.endswith("/x?a=b+c") or answer.url.endswith("/x?a=b%20c")
+
+
+def test_a_url_of_a_next_page_keeps_its_query(server: ScriptedServer, hook: JsonApiHook) -> None:
+    """Whole URLs are asked for as they are."""
+    hook.ask(Request(f"http://127.0.0.1:{server.server_port}/x?a=1&b=%2F"))
+    assert server.seen[0][0] == "/x?a=1&b=%2F"
+
+
+def test_a_pause_that_a_limit_asks_for_is_made(server: ScriptedServer, hook: JsonApiHook) -> None:
+    """No request remains for a second: the next one comes after it."""
+    server.script = [(200, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1"}, b"[]"), (200, {}, b"[]")]
+    began = time.monotonic()
+    hook.get("/x", {})
+    hook.get("/x", {})
+    assert time.monotonic() - began >= 1
+
+
+def test_a_pause_that_is_too_long_is_handed_on(server: ScriptedServer, hook: JsonApiHook) -> None:
+    """The next request is not sent, and the task is retried when it may be."""
+    server.script = [(200, {"Backoff": "3600"}, b"[]")]
+    hook.get("/x", {})
+    with pytest.raises(SourceThrottled) as caught:
+        hook.get("/x", {})
+    assert (caught.value.retry_after or 0) > 3500
+    assert len(server.seen) == 1
+
+
+def test_keeps_to_the_pace_of_the_connection(server: ScriptedServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten requests a second: five of them take four tenths at least."""
+    extra = json.dumps({"requests_per_second": 10})
+    uri = {"conn_type": "http", "host": "127.0.0.1", "port": server.server_port, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_API", json.dumps(uri))
+    hook, began = JsonApiHook("api"), time.monotonic()
+    for _ in range(5):
+        hook.get("/x", {})
+    assert time.monotonic() - began >= 0.4
+    hook.close()
+
+
+def test_the_connection_can_be_tested(server: ScriptedServer, hook: JsonApiHook) -> None:
+    """A host that answers and knows us, even if it has no such page; one that does not know us."""
+    server.script = [(404, {}, b""), (401, {}, b"")]
+    assert hook.test_connection() == (True, "The host answered 404 for /.")
+    fine, said = hook.test_connection()
+    assert not fine
+    assert "correct the token" in said

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
-from datetime import timezone as zone
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
 
@@ -28,7 +27,7 @@ def retry_after_seconds(header: str | None, now: datetime) -> float | None:
         return min(float(text[:12]), _NEVER)
     try:
         moment = parsedate_to_datetime(header)
-        return max(0.0, (moment.replace(tzinfo=moment.tzinfo or zone.utc) - now).total_seconds())
+        return max(0.0, (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds())
     except (ValueError, TypeError, OverflowError):
         return None
 

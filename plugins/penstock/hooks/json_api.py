@@ -96,7 +96,7 @@ class JsonApiHook(BaseHook):
         rate = self.get_connection(self.conn_id).extra_dejson.get("requests_per_second")
         return 1 / float(rate) if rate else 0.0
 
-    def _wait_for_turn(self) -> None:
+    def _keep_pace(self) -> None:
         """Keep to the connection's pace, and to what the source asked for in its last answer.
 
         Raises:
@@ -202,7 +202,7 @@ class JsonApiHook(BaseHook):
         import httpx
 
         method = "GET" if request["content"] is None else "POST"
-        self._wait_for_turn()
+        self._keep_pace()
         try:
             with self.client.stream(method, path, **request) as response:
                 self._next += pause_seconds(response.headers, datetime.now(UTC))
