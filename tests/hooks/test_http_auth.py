@@ -57,6 +57,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
+        """Answer one request."""
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         if self.path == "/token":
             self.give_token({name: values[0] for name, values in parse_qs(body.decode()).items()})
@@ -66,7 +67,7 @@ class Handler(BaseHTTPRequestHandler):
             self.server.seen.append(Seen(self.command, self.path, self.headers, body))
             self.answer(200, [])
 
-    do_POST = do_GET
+    do_POST = do_GET  # noqa: N815
 
     def give_token(self, form: dict[str, str]) -> None:
         """Give out the next token."""
@@ -106,8 +107,12 @@ def connect(server: Server, monkeypatch: pytest.MonkeyPatch) -> Any:
 
     def hook(login: str | None = None, password: str | None = SECRET, **extra: Any) -> JsonApiHook:
         found = {
-            "conn_type": "http", "host": "127.0.0.1", "port": server.server_port,
-            "login": login, "password": password, "extra": json.dumps(extra),
+            "conn_type": "http",
+            "host": "127.0.0.1",
+            "port": server.server_port,
+            "login": login,
+            "password": password,
+            "extra": json.dumps(extra),
         }
         monkeypatch.setenv("AIRFLOW_CONN_API", json.dumps(found))
         return JsonApiHook("api")
@@ -118,14 +123,15 @@ def connect(server: Server, monkeypatch: pytest.MonkeyPatch) -> Any:
 def test_none_basic_and_bearer(server: Server, connect: Any) -> None:
     """What the connection holds says which, unless `auth` does."""
     basic = "Basic " + base64.b64encode(f"me:{SECRET}".encode()).decode()
-    for hook, sent in (
-        (connect(password=None), None),
-        (connect(auth="none"), None),
-        (connect("me"), basic),
-        (connect(), f"Bearer {SECRET}"),
-        (connect("me", auth="bearer"), f"Bearer {SECRET}"),
-        (connect("me", auth="basic"), basic),
+    for extra, sent in (
+        ({"password": None}, None),
+        ({"auth": "none"}, None),
+        ({"login": "me"}, basic),
+        ({}, f"Bearer {SECRET}"),
+        ({"login": "me", "auth": "bearer"}, f"Bearer {SECRET}"),
+        ({"login": "me", "auth": "basic"}, basic),
     ):
+        hook = connect(**extra)
         hook.get("/x", {})
         assert server.seen[-1].headers.get("Authorization") == sent
         hook.close()

@@ -122,8 +122,9 @@ class JsonApiHook(BaseHook):
 
     def close(self) -> None:
         """Close the client's connections."""
-        if "client" in self.__dict__:
-            self.client.close()
+        client = self.__dict__.pop("client", None)
+        if client is not None:
+            client.close()
 
     def get(self, path: str, parameters: Mapping[str, str]) -> Any:
         """Send one GET request and decode the answer, numbers kept as the text they were written in.
@@ -165,7 +166,8 @@ class JsonApiHook(BaseHook):
                 next_step="nothing at first: the task is retried; if it goes on, ask the source's owner.",
             ) from error
         links = {str(name): link["url"] for name, link in response.links.items() if "url" in link}
-        return Answer(decoded, str(response.url), dict(response.headers), links)
+        url = Request(str(response.url)).without(self.hidden).url
+        return Answer(decoded, url, dict(response.headers), links)
 
     def fetch(
         self,
