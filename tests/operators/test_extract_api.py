@@ -9,11 +9,14 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
-from penstock.core.errors import CredentialsError
+from penstock.core.errors import CredentialsError, SourceError, SourceUnavailable
+from penstock.core.paging import Answer, Request
+from penstock.hooks.json_api import JsonApiHook
 from penstock.local.ports import free_port
 from penstock.operators.extract_api import ApiExtractOperator
 from penstock.project import ROOT
@@ -78,3 +81,51 @@ def test_wrong_token_is_told_with_dataset_and_slice(
     with pytest.raises(CredentialsError, match=r"\[energy/power_readings 2010-10-01\] .*'energy_api'") as caught:
         operator.execute(context_of(READINGS, "2010-10-01"))
     assert "wrong-9876" not in str(caught.value)
+
+
+def test_a_retry_goes_on_in_the_folder_of_the_try_before(
+    operator: ApiExtractOperator, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after the second page: the next try asks for the third, and the slice is whole; then nothing is kept."""
+    asked = list[Request]()
+    ask = JsonApiHook.ask
+
+    def dying(hook: JsonApiHook, request: Request) -> Answer:
+        asked.append(request)
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+        return ask(hook, request)
+
+    monkeypatch.setattr(JsonApiHook, "ask", dying)
+    first, second = (context_of(READINGS, "2010-10-02", try_number=number) for number in (1, 2))
+    second["task_state_store"] = first["task_state_store"]
+    with pytest.raises(KeyboardInterrupt):
+        operator.execute(first)
+    summary = operator.execute(second)
+    assert summary["extracted"] == 1440
+    assert summary["lake"].endswith("-1")
+    assert [request.query.get("page") for request in asked] == [None, "2", "3", "3"]
+    assert second["task_state_store"].get("pages") is None
+
+
+def test_an_error_that_is_not_the_networks_begins_anew(
+    operator: ApiExtractOperator, query: Query, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pages that are not what they should be are not gone on with; a source that went away is."""
+    for error, kept in ((SourceError("x"), False), (SourceUnavailable("x"), True)):
+        context = context_of(READINGS, "2010-10-03")
+        ask, asked = JsonApiHook.ask, list[Request]()
+
+        def failing(
+            hook: JsonApiHook, request: Request, asked: Any = asked, ask: Any = ask, error: Exception = error
+        ) -> Answer:
+            asked.append(request)
+            if len(asked) == 2:
+                raise error
+            return ask(hook, request)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(JsonApiHook, "ask", failing)
+            with pytest.raises(SourceError):
+                operator.execute(context)
+        assert (context["task_state_store"].get("pages") is not None) is kept

@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
+from penstock.core.errors import SchemaMismatch
 from penstock.core.lake import LakePath, LakeWriter
+from penstock.core.nested import Shape
 from penstock.core.paging import Fetch, Page, Plan, Progress, Request, begin, read_pages
 
 _KEY: Final = "pages"
@@ -46,16 +48,18 @@ class Asked:
         request: The request, without any paging.
         plan: How its answers are read.
         source: What to name as the source in the manifest.
+        shape: How rows are made of its records.
     """
 
     request: Request
     plan: Plan
     source: str
+    shape: Shape = Shape()
 
     @property
     def digest(self) -> str:
         """A text that differs where anything is asked otherwise."""
-        told = [begin(self.request, self.plan).as_json(), self.source]
+        told = [begin(self.request, self.plan).as_json(), self.source, self.shape.paths, self.shape.explode]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -155,7 +159,7 @@ def land_pages(
         _clear(folder, len(saved.parts) + 1, try_number)
     before, blocks = progress.pages, saved.blocks if saved else 0
     for page in read_pages(fetch, progress, hidden=hidden, say=say):
-        writer.write(page.rows)
+        writer.write(asked.shape.rows(page.rows))
         progress = page.progress
         blocks = _save(store, asked, folder, writer, page, blocks)
     writer.close()
@@ -166,8 +170,6 @@ def _save(store: Store, asked: Asked, folder: LakePath, writer: LakeWriter, page
     """Keep what is needed to go on after a page; return how many blocks of parts are whole."""
     fields: Sequence[str] = writer.fields
     if len(fields) > _MOST_FIELDS:
-        from penstock.core.errors import SchemaMismatch
-
         raise SchemaMismatch(
             f"The rows have more than {_MOST_FIELDS:,} fields: data came as keys.",
             next_step="name the path to the rows, `records=`, or ask the source's owner.",

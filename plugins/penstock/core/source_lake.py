@@ -14,6 +14,7 @@ from penstock.core.contract.model import SLICE_FIELD, Column, Contract
 from penstock.core.drift import Drift, Extracted, decide, with_evolved
 from penstock.core.lake import LakePath, landed_fields, landed_text, read_parts
 from penstock.core.landing import UNKNOWN_FIELDS, Aside, Stream
+from penstock.core.nested import held_by
 from penstock.core.proof import NotProved, pattern_of, unproved
 from penstock.core.slice import day_slice
 from penstock.core.stage import Stage, copy_into, create_stage, create_text_stage, default_to_slice, record_stage
@@ -39,7 +40,8 @@ def stage_lake(
     """
     with warehouse, warehouse.cursor() as cur:
         contract = with_evolved(cur, contract)
-        fields = landed_fields(folder)
+        held = held_by(contract)
+        fields = [name for name in landed_fields(folder) if name not in held]
         drift = decide(contract, dict.fromkeys(fields), stage) if fields else Drift()  # no record, no drift
         contract = drift.extend(contract)
         if (rows := _copy_proved(cur, contract, stage, folder, drift)) is not None:

@@ -53,6 +53,8 @@ class ApiExtractOperator(SliceOperator):
         records: JSON path to the rows in an answer; by default told from the first answer.
         total: Where the answer holds the number of rows in all pages: a JSON path, or `header:X-Total-Count`; by
             default told from the first answer; empty where it holds none.
+        explode: Path to a list in each record, whose objects are the rows: `lines`. Columns with `physicalName`
+            `$parent.id` take the field `id` of the record around it; the total counts the records.
         repeated: What a page is that repeats the one before it: `error`, `end` or `rows`.
         most_pages: More pages are an error.
     """
@@ -72,6 +74,7 @@ class ApiExtractOperator(SliceOperator):
         paging: Paging | None = None,
         records: str | None = None,
         total: str | None = None,
+        explode: str = "",
         repeated: Repeated = "error",
         most_pages: int = 1_000_000,
         **kwargs: Any,
@@ -86,6 +89,7 @@ class ApiExtractOperator(SliceOperator):
         self.paging = paging
         self.records = records
         self.total = total
+        self.explode = explode
         self.repeated = repeated
         self.most_pages = most_pages
 
@@ -119,6 +123,7 @@ class ApiExtractOperator(SliceOperator):
         from airflow.sdk import ObjectStoragePath
 
         from penstock.core.land_pages import Asked, land_pages
+        from penstock.core.nested import shape_of
         from penstock.core.paging import Plan, Request
         from penstock.hooks.json_api import JsonApiHook
         from penstock.hooks.lake import attempt_folder
@@ -130,7 +135,7 @@ class ApiExtractOperator(SliceOperator):
         with closing(JsonApiHook(self.conn_id)) as api:
             return land_pages(
                 api.ask,
-                Asked(request, plan, f"{self.conn_id}:{self.endpoint}"),
+                Asked(request, plan, f"{self.conn_id}:{self.endpoint}", shape_of(work.contract, self.explode)),
                 attempt_folder(work.stage, try_number),
                 store,
                 try_number=try_number,

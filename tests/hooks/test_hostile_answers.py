@@ -1,6 +1,6 @@
 """Fifty ways in which an API answers wrongly: a clear error in bounded time and memory, or rows; nothing half-landed.
 
-Each case is a script of raw HTTP answers by a real server; the hook, the reading of pages and the lake are the real ones.
+Each case is a script of raw HTTP answers by a real server; hook, reading of pages and lake are the real ones.
 """
 
 from __future__ import annotations
