@@ -124,7 +124,7 @@ REFUSED: dict[str, tuple[Script, Plan, type[PenstockError], str]] = {
     "a list with one text": (ok(b'[{"id": 1}, "x"]'), Plan(), SourceError, "no list of objects"),
     "an error with status 200": (ok(b'{"error": "quota"}'), Plan(), PagingError, "object of: error"),
     "another list than named": (ok(b'{"rows": []}'), Plan(records="data"), SourceError, "begins with"),
-    "errors beside null": (ok(b'{"data": null, "errors": [1]}'), Plan(records="data"), SourceError, "no list"),
+    "errors beside null": (ok(b'{"data": null, "errors": [1]}'), Plan(records="data"), SourceError, "tells of errors"),
     "a body that is too large": (ok(b'["' + b"x" * (2 << 20) + b'"]'), Plan(), SourceError, "larger than 1 MiB"),
     "a gzip bomb": (ok(gzip.compress(bytes(90 << 20)), Content_Encoding="gzip"), Plan(), SourceError, "larger than"),
     "a brotli bomb": (ok(brotli.compress(bytes(90 << 20)), Content_Encoding="br"), Plan(), SourceError, "larger than"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from penstock.core.errors import SchemaMismatch
@@ -54,7 +54,7 @@ class Asked:
     request: Request
     plan: Plan
     source: str
-    shape: Shape = Shape()
+    shape: Shape = field(default_factory=Shape)
 
     @property
     def digest(self) -> str:

@@ -13,6 +13,7 @@ from penstock.operators.slices import SliceOperator, Work
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
+    from penstock.core.contract import Contract
     from penstock.core.land_pages import Landed, Store
     from penstock.core.paging import Paging, Repeated
 
@@ -49,6 +50,8 @@ class ApiExtractOperator(SliceOperator):
         body: JSON body; it makes the request a POST, and takes the parameters of slice and paging too.
         since_parameter: Parameter that takes the slice's first instant, ISO 8601; None where the API knows none.
         until_parameter: Parameter that takes the first instant after the slice; None where the API knows none.
+        lookback: How much earlier than the slice's first instant to begin, for rows that come late; the dataset is one
+            that is merged by key.
         paging: How the API pages; by default told from its first answer.
         records: JSON path to the rows in an answer; by default told from the first answer.
         total: Where the answer holds the number of rows in all pages: a JSON path, or `header:X-Total-Count`; by
@@ -71,6 +74,7 @@ class ApiExtractOperator(SliceOperator):
         body: Mapping[str, Any] | None = None,
         since_parameter: str | None = "since",
         until_parameter: str | None = "until",
+        lookback: timedelta = timedelta(0),
         paging: Paging | None = None,
         records: str | None = None,
         total: str | None = None,
@@ -86,6 +90,7 @@ class ApiExtractOperator(SliceOperator):
         self.body = body
         self.since_parameter = since_parameter
         self.until_parameter = until_parameter
+        self.lookback = lookback
         self.paging = paging
         self.records = records
         self.total = total
@@ -119,6 +124,11 @@ class ApiExtractOperator(SliceOperator):
         )
         return {"slice": work.slice.key, "stage": work.stage.name, "extracted": found.rows, "lake": str(landed.folder)}
 
+    def reads_now(self, contract: Contract) -> bool:  # noqa: ARG002 - the request alone decides
+        """Tell whether the request is the same for every slice."""
+        asked = str([self.endpoint, self.parameters, self.body])
+        return self.since_parameter is None and self.until_parameter is None and "{{" not in asked
+
     def _land(self, work: Work, store: Store, try_number: int) -> Landed:
         from airflow.sdk import ObjectStoragePath
 
@@ -129,7 +139,8 @@ class ApiExtractOperator(SliceOperator):
         from penstock.hooks.lake import attempt_folder
 
         request = Request(self.endpoint, dict(self.parameters or {}), self.body)
-        for name, moment in ((self.since_parameter, work.slice.start), (self.until_parameter, work.slice.end)):
+        window = ((self.since_parameter, work.slice.start - self.lookback), (self.until_parameter, work.slice.end))
+        for name, moment in window:
             request = request.with_parameter(name, moment.isoformat()) if name else request
         plan = Plan(self.paging, self.records, self.total, self.repeated, self.most_pages)
         with closing(JsonApiHook(self.conn_id)) as api:

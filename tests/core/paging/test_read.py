@@ -149,8 +149,11 @@ def test_an_answer_of_another_shape_is_an_error(body: Any) -> None:
 def test_null_is_an_empty_list_unless_an_error_is_told() -> None:
     """Some servers write an empty list as null; GraphQL writes null beside its errors."""
     assert rows_of(Answer({"data": None}), "data") == []
-    with pytest.raises(SourceError):
-        rows_of(Answer({"data": None, "errors": ["x"]}), "data")
+    with pytest.raises(SourceError, match="no list"):
+        rows_of(Answer({"data": None, "error": "x"}), "data")
+    for data in (None, [{"id": "1"}]):
+        with pytest.raises(SourceError, match="tells of errors"):
+            rows_of(Answer({"data": data, "errors": [{"message": "x"}]}), "data")
 
 
 def test_rows_may_be_picked_one_by_one() -> None:

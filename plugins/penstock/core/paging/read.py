@@ -153,11 +153,14 @@ def rows_of(answer: Answer, records: str) -> Rows:
     """Return the rows of an answer.
 
     Raises:
-        SourceError: There is no list of objects at the path.
+        SourceError: There is no list of objects at the path, or `errors` beside it, as GraphQL has them.
     """
+    if isinstance(answer.body, Mapping) and isinstance(answer.body.get("errors"), list) and answer.body["errors"]:
+        said = json.dumps(answer.body["errors"], ensure_ascii=True, default=str)[:_SAID_BYTES]
+        raise SourceError(f"The answer tells of errors: {said}.")
     found = find_all(records, answer.body)
     rows = found[0] if len(found) == 1 and isinstance(found[0], list) else found
-    if found == [None] and not _says_error(answer.body):
+    if found == [None] and not (isinstance(answer.body, Mapping) and answer.body.get("error")):
         rows = []  # an empty list, as some servers write it
     elif (rows is found and not _picks(records)) or not all(isinstance(row, Mapping) for row in rows):
         said = json.dumps(answer.body, ensure_ascii=True, default=str)[:_SAID_BYTES]
@@ -168,10 +171,6 @@ def rows_of(answer: Answer, records: str) -> Rows:
 def _picks(path: str) -> bool:
     """Tell whether a path names rows one by one, so that there may be none of them."""
     return any(sign in path for sign in ("*", "?", ".."))
-
-
-def _says_error(body: Any) -> bool:
-    return isinstance(body, Mapping) and any(body.get(name) for name in ("error", "errors"))
 
 
 def _digest(value: Any) -> str:
