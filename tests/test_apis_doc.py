@@ -33,7 +33,8 @@ NAMES: dict[str, Any] = {
 def cells(heading: str) -> list[tuple[str, str]]:
     """The rows of the table in a section."""
     section = PAGE.split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    return re.findall(r"^\| (?!---)(.+?) \| `(.+)` \|$", section, re.MULTILINE)
+    found = re.findall(r"^\| (.+?) \| `(.+)` \|$", section, re.MULTILINE)
+    return [(name, text) for name, text in found if text != "paging="]
 
 
 @pytest.fixture

@@ -151,7 +151,11 @@ class JsonApiHook(BaseHook):
         patient = Retrying(
             retry=retry_if_exception_type(_NotJson), wait=_BACKOFF, stop=stop_after_attempt(_READS), reraise=True
         )
-        return patient(self._ask_once, request)
+        try:
+            answer: Answer = patient(self._ask_once, request)
+        except _NotJson as error:
+            raise error.told from error.__cause__
+        return answer
 
     def _ask_once(self, request: Request) -> Answer:
         content = None if request.body is None else json.dumps(request.body).encode()
@@ -161,10 +165,11 @@ class JsonApiHook(BaseHook):
             decoded = decode(body)
         except SourceError as error:
             kind = response.headers.get("Content-Type", "nothing")[:80]
-            raise _NotJson(
+            told = SourceError(
                 f"Connection {self.conn_id!r}, {response.url.path}, {kind!r}: {error.message}",
                 next_step="nothing at first: the task is retried; if it goes on, ask the source's owner.",
-            ) from error
+            )
+            raise _NotJson(told) from error
         links = {str(name): link["url"] for name, link in response.links.items() if "url" in link}
         url = Request(str(response.url)).without(self.hidden).url
         return Answer(decoded, url, dict(response.headers), links)
@@ -242,8 +247,12 @@ class JsonApiHook(BaseHook):
             raise SourceError(f"Connection {said}: {_start(response)}")
 
 
-class _NotJson(SourceError):
-    """The body is not JSON, or only the beginning of some."""
+class _NotJson(Exception):
+    """The body is not JSON, or only the beginning of some: worth a few more requests before it is told."""
+
+    def __init__(self, told: SourceError) -> None:
+        super().__init__(told.message)
+        self.told = told
 
 
 def _shown(path: str) -> str:
