@@ -93,7 +93,7 @@ def import_for_api() -> None:
 def extract_api(job: dict[str, Any], warehouse: Any, contract: Contract, _: Slice, stage: Stage) -> None:
     """Land the pages of an API in the lake, and stage them from there."""
     from penstock.core.lake import LakeWriter
-    from penstock.core.paging import PageNumber, read_pages
+    from penstock.core.paging import PageNumber, Plan, Request, begin, read_pages
     from penstock.core.source_lake import stage_lake
     from penstock.hooks.json_api import JsonApiHook
 
@@ -101,8 +101,9 @@ def extract_api(job: dict[str, Any], warehouse: Any, contract: Contract, _: Slic
     folder = Path(job["place"]) / "lake" / stage.name
     writer = LakeWriter(folder, "bench")
     with closing(JsonApiHook("bench")) as api:
-        for records in read_pages(lambda query: api.get("/payments", query), PageNumber(), {}):
-            writer.write(records)
+        plan = Plan(PageNumber(pages="pages"), "data", "total")
+        for page in read_pages(api.ask, begin(Request("/payments"), plan)):
+            writer.write(page.rows)
     writer.close()
     stage_lake(warehouse, contract, stage, folder, {})
     shutil.rmtree(folder)
