@@ -152,6 +152,17 @@ def _is_short(type_: TypeEngine[Any]) -> bool:
     return isinstance(type_, (types.Integer, types.Numeric, types.Float, types.Date, types.DateTime, types.Time))
 
 
+def _without_last_zeros(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Return a time without zeros at the end of its fraction, as Postgres writes it."""
+    from sqlalchemy import case, func, literal_column
+
+    def trimmed(letter: str, text: ColumnElement[Any]) -> ColumnElement[Any]:
+        return func.trim(literal_column(f"TRAILING '{letter}' FROM").op("")(text))
+
+    has_fraction = func.locate(literal_column("'.'"), column) > literal_column("0")
+    return case((has_fraction, trimmed(".", trimmed("0", column))), else_=column)
+
+
 class MySql(Dialect):
     """MySQL and MariaDB, by PyMySQL, which leaves each value as the text that the server has written."""
 
@@ -224,7 +235,7 @@ class MySql(Dialect):
         if field.type == "real":
             return column.op("*")(literal_column("1e0"))
         if field.type == ZONED:
-            return func.concat(column, literal_column("'+00:00'"))
+            return func.concat(_without_last_zeros(column), literal_column("'+00'"))
         return column
 
     def edge(self, moment: datetime, field: Field, timezone: str) -> date | datetime:

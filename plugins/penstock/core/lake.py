@@ -214,35 +214,68 @@ def land_file(folder: LakePath, source: str, blocks: Iterable[bytes]) -> dict[st
         blocks: The file's bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    digest, size = hashlib.sha256(), 0
-    with (folder / RAW).open("wb") as out:
-        for block in blocks:
-            out.write(block)
-            digest.update(block)
-            size += len(block)
-    manifest = {"format": _FORMAT, "source": source, "file": RAW, "bytes": size, "sha256": digest.hexdigest()}
+    manifest = {"format": _FORMAT, "source": source, "file": RAW, **_keep(folder / RAW, blocks)}
     with (folder / MANIFEST).open("w") as out:
         json.dump(manifest, out, indent=1)
     return manifest
 
 
-def read_file(folder: LakePath) -> Iterator[bytes]:
+def _keep(path: LakePath, blocks: Iterable[bytes]) -> dict[str, Any]:
+    digest, size = hashlib.sha256(), 0
+    with path.open("wb") as out:
+        for block in blocks:
+            out.write(block)
+            digest.update(block)
+            size += len(block)
+    return {"bytes": size, "sha256": digest.hexdigest()}
+
+
+def land_files(folder: LakePath, source: str, files: Iterable[tuple[str, Iterable[bytes]]]) -> list[dict[str, Any]]:
+    """Keep several files as they come, then write their manifest; return what it says of each.
+
+    Args:
+        folder: The attempt's folder.
+        source: What to name as the source in the manifest.
+        files: Path and bytes of each.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = [
+        {"file": name, "path": path, **_keep(folder / name, blocks)}
+        for name, (path, blocks) in ((f"{RAW}-{number:05d}", found) for number, found in enumerate(files, 1))
+    ]
+    with (folder / MANIFEST).open("w") as out:
+        json.dump({"format": _FORMAT, "source": source, "files": kept}, out, indent=1)
+    return kept
+
+
+def landed_files(folder: LakePath) -> list[str]:
+    """Return the names under which files were kept in a folder.
+
+    Raises:
+        SourceError: There is no whole manifest.
+    """
+    manifest = _manifest(folder)
+    return [str(file["file"]) for file in manifest["files"]] if "files" in manifest else [RAW]
+
+
+def read_file(folder: LakePath, name: str = RAW) -> Iterator[bytes]:
     """Read a landed file block by block.
 
     Raises:
         SourceError: There is no whole manifest, or at the end of the file: it is not the one that was landed.
     """
-    wanted = _from_manifest(folder, "sha256")
-    digest = hashlib.sha256()
+    manifest = _manifest(folder)
+    told = {file["file"]: file["sha256"] for file in manifest.get("files", ())} or {RAW: manifest.get("sha256")}
+    wanted, digest = told.get(name), hashlib.sha256()
     try:
-        with (folder / RAW).open("rb") as file:
+        with (folder / name).open("rb") as file:
             while block := file.read(_BLOCK_BYTES):
                 digest.update(block)
                 yield block
     except FileNotFoundError as error:
-        raise SourceError(f"{folder}/{RAW} is missing from the lake.") from error
+        raise SourceError(f"{folder}/{name} is missing from the lake.") from error
     if digest.hexdigest() != wanted:
-        raise SourceError(f"{folder}/{RAW} is not the file that was landed.")
+        raise SourceError(f"{folder}/{name} is not the file that was landed.")
 
 
 def _read(folder: LakePath, name: str) -> bytes:
@@ -253,10 +286,17 @@ def _read(folder: LakePath, name: str) -> bytes:
         raise SourceError(f"{folder}/{name} is missing from the lake.") from error
 
 
+def _manifest(folder: LakePath) -> dict[str, Any]:
+    try:
+        return dict(json.loads(_read(folder, MANIFEST)))
+    except (ValueError, TypeError) as error:
+        raise SourceError(f"{folder}/{MANIFEST} is not a whole manifest.") from error
+
+
 def _from_manifest(folder: LakePath, key: str) -> Any:
     try:
-        return json.loads(_read(folder, MANIFEST))[key]
-    except (ValueError, KeyError, TypeError) as error:
+        return _manifest(folder)[key]
+    except KeyError as error:
         raise SourceError(f"{folder}/{MANIFEST} is not a whole manifest.") from error
 
 

@@ -94,7 +94,7 @@ def _landed(folder: LakeFolder) -> Landed:
         manifest = json.loads(body)
     except ValueError as error:
         raise SourceError(f"{path} is not a whole manifest.") from error
-    if not isinstance(manifest, dict) or not manifest.keys() & {"parts", "file"}:
+    if not isinstance(manifest, dict) or not manifest.keys() & {"parts", "file", "files"}:
         raise SourceError(f"{path} is not a whole manifest.")
     return Landed(folder, changed_at(path), manifest)
 

@@ -8,7 +8,7 @@ from typing import Final
 from psycopg2.extensions import connection as Connection  # noqa: N812 - a class, named as one
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
-MIGRATIONS: Final = ("001_tables.sql", "002_lifecycles.sql", "003_operations.sql")
+MIGRATIONS: Final = ("001_tables.sql", "002_lifecycles.sql", "003_operations.sql", "004_files.sql")
 """Files of the folder `ops_schema`, in the order in which they are applied; the first makes version 1."""
 
 VERSION: Final = len(MIGRATIONS)

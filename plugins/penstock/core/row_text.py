@@ -118,7 +118,7 @@ def csv_of(rows: Sequence[Sequence[Any]], sent: Sent, aside: Aside, proof: Seque
         rows: The rows, as the source gives them.
         sent: The columns of each row.
         aside: Takes the rows that cannot be staged as they came.
-        proof: The contract's columns, where each text must be sure to be a value of its column.
+        proof: Columns of which each text must be sure to be a value; then no row goes aside.
 
     Raises:
         NotProved: One is not, or a row would have to go aside.
@@ -134,8 +134,10 @@ def csv_of(rows: Sequence[Sequence[Any]], sent: Sent, aside: Aside, proof: Seque
         array, unholdable = _array(column, pg_type)
         arrays.append(array)
         odd |= unholdable
-    if proof and (odd or unproved(proof, _texts(arrays, sent))):
+    if proof and odd:
         raise NotProved
+    if broken := unproved(proof, _texts(arrays, sent, proof)):
+        raise NotProved(broken)
     if odd:
         for number in sorted(odd):
             _put_aside(rows[number], sent, aside)
@@ -147,11 +149,12 @@ def csv_of(rows: Sequence[Sequence[Any]], sent: Sent, aside: Aside, proof: Seque
     return buffer.getvalue()
 
 
-def _texts(arrays: Sequence[Any], sent: Sent) -> Any:
+def _texts(arrays: Sequence[Any], sent: Sent, columns: Sequence[Column]) -> Any:
     """Return columns, numbers among them, as a table of texts."""
     import pyarrow
 
-    return pyarrow.table({name: array.cast("string") for name, array in zip(sent.types, arrays, strict=True)})
+    by_name = dict(zip(sent.types, arrays, strict=True))
+    return pyarrow.table({column.name: by_name[column.name].cast("string") for column in columns})
 
 
 def _array(values: Sequence[Any], pg_type: str) -> tuple[Any, set[int]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
@@ -11,16 +11,16 @@ from psycopg2.extensions import connection as Connection  # noqa: N812
 from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from penstock.core.compression import Compression, compression_of, unpacked
-from penstock.core.contract.model import SLICE_FIELD, Contract, SchemaPolicy
+from penstock.core.contract.model import SLICE_FIELD, Column, Contract, SchemaPolicy
 from penstock.core.drift import Drift, Extracted, decide, with_evolved
 from penstock.core.errors import SourceError
 from penstock.core.json_array import items
-from penstock.core.lake import LakePath, read_file, text_of
+from penstock.core.lake import LakePath, landed_files, read_file, text_of
 from penstock.core.landing import Aside, Stream, escaped
-from penstock.core.proof import NotProved, pattern_of
+from penstock.core.proof import stage_proved
 from penstock.core.record_files import READERS, RecordFormat
 from penstock.core.slice import Slice
-from penstock.core.stage import Stage, copy_into, create_stage, create_text_stage, default_to_slice, record_stage
+from penstock.core.stage import Stage, copy_into, create_text_stage, default_to_slice, record_stage
 from penstock.core.text_lines import (
     CsvFile,
     CsvFormat,
@@ -29,7 +29,7 @@ from penstock.core.text_lines import (
     fields_of,
     json_records,
     json_rows,
-    open_csv,
+    open_csvs,
     proved_rows,
 )
 
@@ -141,39 +141,53 @@ def _copy(cur: Cursor, stage: Stage, target: Target, pieces: Iterator[bytes], de
     return target.rows + target.aside.rows
 
 
-def _copy_proved(cur: Cursor, contract: Contract, slice_: Slice, stage: Stage, file: CsvFile, target: Target) -> bool:
-    """Copy the file into columns of the contract's types, if each of its texts is sure to be a value; else nothing."""
-    columns = [contract.column(name) for name in target.columns]
-    if list(target.fields) != list(file.header) or any(pattern_of(column) is None for column in columns):
-        return False
-    cur.execute("SAVEPOINT proved")
-    create_stage(cur, stage, [(column.name, column.type) for column in contract.columns], contract)
-    default_to_slice(cur, stage, contract, slice_)
-    stream = Stream(proved_rows(file, target, columns))
+def _opened(folder: LakePath, form: FileFormat) -> Iterator[Iterator[bytes]]:
+    """Yield the bytes of each landed file, unpacked."""
+    for name in landed_files(folder):
+        yield form.blocks(read_file(folder, name))
+
+
+def _copy_as_is(cur: Cursor, stage: Stage, file: CsvFile, target: Target, proved: Sequence[Column]) -> int:
+    """Copy a file whose blocks can be taken as they are; return its rows.
+
+    Raises:
+        NotProved: A block cannot be, or a column is not proved.
+        SourceError: Postgres counted other rows than were read: nothing is staged.
+    """
+    stream = Stream(proved_rows(file, target, proved))
     try:
         cur.copy_expert(copy_into(stage, target.columns, binary=False, delimiter=file.form.delimiter), stream)
     except psycopg2.Error:
-        if stream.error is not None and not isinstance(stream.error, NotProved):
+        if stream.error is not None:  # the driver has only its words
             raise stream.error from None
-        cur.execute("ROLLBACK TO SAVEPOINT proved")
-        return False
+        raise
     if cur.rowcount != target.rows:
         raise SourceError(f"{target.rows:,} rows were read and {cur.rowcount:,} staged.")
-    default_to_slice(cur, stage, contract, None)
-    return True
+    return target.rows
 
 
 def _stage_csv(
     cur: Cursor, contract: Contract, slice_: Slice, stage: Stage, folder: LakePath, form: FileFormat
 ) -> tuple[Extracted, dict[str, Any]]:
-    file = open_csv(form.blocks(read_file(folder)), form.csv)
+    file = open_csvs(_opened(folder, form), form.csv)
     drift = decide(contract, dict.fromkeys(file.header), stage)
     contract = drift.extend(contract)
     target = _target(contract, Drift(watched=drift.watched), file.header)
-    if not drift.watched and _copy_proved(cur, contract, slice_, stage, file, target):
-        return Extracted(target.rows, drift), {"blank_lines": target.blank} if target.blank else {}
-    file = open_csv(form.blocks(read_file(folder)), form.csv)
-    target = _target(contract, Drift(watched=drift.watched), file.header)
+
+    def again() -> Target:
+        nonlocal file, target
+        file = open_csvs(_opened(folder, form), form.csv)
+        target = _target(contract, Drift(watched=drift.watched), file.header)
+        return target
+
+    if not drift.watched and list(target.fields) == list(file.header):
+        sent = [contract.column(name) for name in target.columns]
+        rows = stage_proved(
+            cur, stage, contract, slice_, sent, lambda proved: _copy_as_is(cur, stage, file, again(), proved)
+        )
+        if rows is not None:
+            return Extracted(rows, drift), {"blank_lines": target.blank} if target.blank else {}
+    again()
     create_text_stage(cur, stage, contract, slice_)
     try:
         rows = _copy(cur, stage, target, csv_rows(file, target), form.csv.delimiter)
@@ -186,11 +200,14 @@ def _stage_csv(
 def _stage_records(
     cur: Cursor, contract: Contract, slice_: Slice, stage: Stage, folder: LakePath, form: FileFormat
 ) -> tuple[Extracted, dict[str, Any]]:
-    def records() -> Iterable[tuple[bytes, Any]]:
-        blocks = form.blocks(read_file(folder))
-        if form.kind in READERS:
-            return READERS[form.kind](blocks, contract, form.other)
-        return document_records(blocks, form.records) if form.kind == "json" else json_records(blocks)
+    def records() -> Iterator[tuple[bytes, Any]]:
+        for blocks in _opened(folder, form):
+            if form.kind in READERS:
+                yield from READERS[form.kind](blocks, contract, form.other)
+            elif form.kind == "json":
+                yield from document_records(blocks, form.records)
+            else:
+                yield from json_records(blocks)
 
     policy = contract.schema_policy
     drift = Drift()
@@ -226,7 +243,7 @@ def stage_file(
         contract: The contract.
         slice_: The slice.
         stage: The run's stage; what an earlier attempt left in it is replaced.
-        folder: The attempt's folder in the lake, with `raw` and its manifest.
+        folder: The attempt's folder in the lake, with the files and their manifest; those of one slice are of one form.
         form: How the file is to be read.
         detail: What to keep with the stage and in the ledger.
 

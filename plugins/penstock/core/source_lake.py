@@ -15,9 +15,9 @@ from penstock.core.drift import Drift, Extracted, decide, with_evolved
 from penstock.core.lake import LakePath, landed_fields, landed_text, read_parts
 from penstock.core.landing import UNKNOWN_FIELDS, Aside, Stream
 from penstock.core.nested import held_by
-from penstock.core.proof import NotProved, pattern_of, unproved
+from penstock.core.proof import NotProved, stage_proved, unproved
 from penstock.core.slice import day_slice
-from penstock.core.stage import Stage, copy_into, create_stage, create_text_stage, default_to_slice, record_stage
+from penstock.core.stage import Stage, copy_into, create_text_stage, default_to_slice, record_stage
 
 
 def stage_lake(
@@ -44,60 +44,56 @@ def stage_lake(
         fields = [name for name in landed_fields(folder) if name not in held]
         drift = decide(contract, dict.fromkeys(fields), stage) if fields else Drift()  # no record, no drift
         contract = drift.extend(contract)
-        if (rows := _copy_proved(cur, contract, stage, folder, drift)) is not None:
-            record_stage(cur, stage, contract, extracted=rows, detail={**detail, **drift.detail()})
-            return Extracted(rows, drift)
-        create_text_stage(cur, stage, contract, day_slice(stage.slice_key))
-        columns = {c.name: c.source_name for c in contract.columns if c.source_name != SLICE_FIELD}
+        slice_ = day_slice(stage.slice_key)
+        sent = [column for column in contract.columns if column.source_name != SLICE_FIELD]
+        columns = {column.name: column.source_name for column in sent}
         statement = copy_into(stage, list(columns), binary=False)
-        aside, rows = Aside(list(columns)), 0
-        try:
-            for part in read_parts(folder, columns | {_WATCHED + name: name for name in drift.watched}):
-                rows += part.num_rows
-                cur.copy_expert(statement, _good_rows(part, columns, aside))
-            aside.copy(cur, stage)
-        finally:
-            aside.close()
-        default_to_slice(cur, stage, contract, None)
+
+        def copy(proved: Sequence[Column]) -> int:
+            stream = Stream(_proved(read_parts(folder, columns), proved))
+            try:
+                cur.copy_expert(statement, stream)
+            except psycopg2.Error:
+                if stream.error is not None:  # the driver has only its words
+                    raise stream.error from None
+                raise
+            return cur.rowcount
+
+        quick = None if drift.watched else stage_proved(cur, stage, contract, slice_, sent, copy)
+        rows = _copy_all(cur, contract, stage, folder, drift, columns) if quick is None else quick
         record_stage(cur, stage, contract, extracted=rows, detail={**detail, **drift.detail()})
     return Extracted(rows, drift)
 
 
-def _copy_proved(cur: Cursor, contract: Contract, stage: Stage, folder: LakePath, drift: Drift) -> int | None:
-    """Copy all rows into columns of the contract's types, if each text is sure to be a value; else do nothing.
-
-    Returns:
-        The number of rows, or None.
-    """
-    sent = [column for column in contract.columns if column.source_name != SLICE_FIELD]
-    if drift.watched or any(pattern_of(column) is None for column in sent):
-        return None
-    columns = {column.name: column.source_name for column in sent}
-    stream = Stream(_proved(read_parts(folder, columns), sent))
-    cur.execute("SAVEPOINT proved")
+def _copy_all(
+    cur: Cursor, contract: Contract, stage: Stage, folder: LakePath, drift: Drift, columns: Mapping[str, str]
+) -> int:
+    """Stage all rows as text, those last that cannot be staged as they are; return their number."""
+    create_text_stage(cur, stage, contract, day_slice(stage.slice_key))
+    statement = copy_into(stage, list(columns), binary=False)
+    aside, rows = Aside(list(columns)), 0
     try:
-        create_stage(cur, stage, [(column.name, column.type) for column in contract.columns], contract)
-        default_to_slice(cur, stage, contract, day_slice(stage.slice_key))
-        cur.copy_expert(copy_into(stage, list(columns), binary=False), stream)
-    except psycopg2.Error:
-        if stream.error is not None and not isinstance(stream.error, NotProved):
-            raise stream.error from None
-        cur.execute("ROLLBACK TO SAVEPOINT proved")
-        return None
-    rows = cur.rowcount
+        for part in read_parts(folder, dict(columns) | {_WATCHED + name: name for name in drift.watched}):
+            rows += part.num_rows
+            cur.copy_expert(statement, _good_rows(part, columns, aside))
+        aside.copy(cur, stage)
+    finally:
+        aside.close()
     default_to_slice(cur, stage, contract, None)
     return rows
 
 
 def _proved(parts: Iterator[Any], columns: Sequence[Column]) -> Iterator[bytes]:
-    """Yield rows as COPY takes them, as long as each text is sure to be a value.
+    """Yield rows as COPY takes them, as long as each text of the columns is sure to be a value.
 
     Raises:
-        NotProved: One is not.
+        NotProved: One is not, or a row cannot be copied as it is.
     """
     for part in parts:
-        if _odd(part) is not None or unproved(columns, part):
+        if _odd(part) is not None:
             raise NotProved
+        if broken := unproved(columns, part):
+            raise NotProved(broken)
         yield _csv(part).getvalue()
 
 

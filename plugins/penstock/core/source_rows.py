@@ -6,7 +6,7 @@ type makes sure of in the contract's type, all else as text, which the gate cast
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -18,10 +18,10 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from penstock.core.contract.model import SLICE_FIELD, Column, Contract
 from penstock.core.dialects import Dialect, Field, dialect_of, selected
-from penstock.core.drift import Drift, Extracted, decide, with_evolved
+from penstock.core.drift import Extracted, decide, with_evolved
 from penstock.core.errors import PenstockError, SchemaMismatch, SourceError, SourceUnavailable
 from penstock.core.landing import Aside, Stream
-from penstock.core.proof import NotProved, pattern_of
+from penstock.core.proof import stage_proved
 from penstock.core.row_text import Sent, chunks, csv_of
 from penstock.core.slice import Slice
 from penstock.core.source_table import is_naive, widens
@@ -94,16 +94,16 @@ def stage_rows(
             query = query.where(condition)
         shape = Sent({column.name: column.type for column in sent}, drift.watched)
 
-        def copy(types: Sequence[tuple[str, str]], proof: Sequence[Column] = ()) -> int:
+        def copy(proof: Sequence[Column]) -> int:
+            return _copy(source, cur, stage, query, fields, shape, proof)
+
+        rows = None if drift.watched else stage_proved(cur, stage, contract, slice_, sent, copy)
+        if rows is None:
+            types = [(column.name, _staged_type(column, relation.fields)) for column in contract.columns]
             create_stage(cur, stage, types, contract)
             default_to_slice(cur, stage, contract, slice_)
-            rows = _copy(source, cur, stage, query, fields, shape, proof)
+            rows = copy(())
             default_to_slice(cur, stage, contract, None)
-            return rows
-
-        rows = _copy_proved(cur, copy, contract, sent, drift)
-        if rows is None:
-            rows = copy([(column.name, _staged_type(column, relation.fields)) for column in contract.columns])
         found: dict[str, Any] = {"source": wanted.name}
         if wanted.accountable:
             found["source_rows"] = rows
@@ -280,20 +280,6 @@ def _staged_type(column: Column, fields: Mapping[str, Field]) -> str:
 
 
 # --- how it is read ----------------------------------------------------------------------------------------------
-
-
-def _copy_proved(
-    cur: Cursor, copy: Callable[..., int], contract: Contract, sent: Sequence[Column], drift: Drift
-) -> int | None:
-    """Copy the rows into columns of the contract's types, if each is sure to fit; else do nothing and return None."""
-    if drift.watched or any(pattern_of(column) is None for column in sent):
-        return None
-    cur.execute("SAVEPOINT proved")
-    try:
-        return copy([(column.name, column.type) for column in contract.columns], sent)
-    except (NotProved, psycopg2.DataError):
-        cur.execute("ROLLBACK TO SAVEPOINT proved")
-        return None
 
 
 def _copy(

@@ -164,6 +164,30 @@ def open_csv(blocks: Iterable[bytes], form: CsvFormat) -> CsvFile:
     raise SourceError("The file has no header line with the names of its fields.")
 
 
+def open_csvs(files: Iterable[Iterable[bytes]], form: CsvFormat) -> CsvFile:
+    """Read the header of the first of several CSVs; the others, opened one after the other, must have the same.
+
+    Raises:
+        SourceError: There is no header, it is not text, or it names a field twice; or, later, another file has another.
+    """
+    rest = iter(files)
+    first = open_csv(next(rest), form)
+
+    def blocks() -> Iterator[list[bytes]]:
+        yield from first.blocks
+        for number, file in enumerate(rest, 2):
+            other = open_csv(file, form)
+            if other.header != first.header:
+                raise SourceError(
+                    f"File {number} of the slice has the fields {', '.join(other.header)}, the first one has"
+                    f" {', '.join(first.header)}.",
+                    next_step="give files of another header a dataset, or a DAG, of their own.",
+                )
+            yield from other.blocks
+
+    return CsvFile(first.header, blocks(), form)
+
+
 def _chain(first: list[bytes], rest: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
     if first:
         yield first
@@ -242,45 +266,50 @@ def csv_rows(file: CsvFile, target: Target) -> Iterator[bytes]:
 
 
 def proved_rows(file: CsvFile, target: Target, columns: Sequence[Column]) -> Iterator[bytes]:
-    """Yield the rows of a CSV as they are, as long as each text is sure to be a value of its column.
+    """Yield the rows of a CSV as they are, as long as each text of some columns is sure to be a value.
 
     Args:
         file: The file, whose fields are those of the target.
         target: Where they go; its counts are kept.
-        columns: The contract's columns, in the file's order.
+        columns: The columns of the contract that must be proved.
 
     Raises:
         NotProved: One is not, or a block of lines cannot be taken as it is.
     """
     for lines in file.blocks:
         body = _good_block(lines, file)
-        if body is None or not _is_proved(body, file, columns):
+        if body is None:
             raise NotProved
+        _prove(body, file, target, columns)
         blank = lines.count(b"")
         target.rows += len(lines) - blank
         target.blank += blank
         yield body
 
 
-def _is_proved(body: bytes, file: CsvFile, columns: Sequence[Column]) -> bool:
+def _prove(body: bytes, file: CsvFile, target: Target, columns: Sequence[Column]) -> None:
     import pyarrow
     from pyarrow import csv
 
     if not body:
-        return True
+        return
     names = [column.name for column in columns]
     try:
         texts = csv.read_csv(
             pyarrow.BufferReader(body),
-            csv.ReadOptions(column_names=names, use_threads=False, block_size=len(body)),
+            csv.ReadOptions(column_names=target.columns, use_threads=False, block_size=len(body)),
             csv.ParseOptions(delimiter=file.form.delimiter, quote_char=False, double_quote=False),
             csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pyarrow.string()), null_values=[""], strings_can_be_null=True
+                column_types=dict.fromkeys(names, pyarrow.string()),
+                null_values=[""],
+                strings_can_be_null=True,
+                include_columns=names,
             ),
         )
-    except pyarrow.ArrowInvalid:
-        return False
-    return not unproved(columns, texts)
+    except pyarrow.ArrowInvalid as error:
+        raise NotProved from error
+    if broken := unproved(columns, texts):
+        raise NotProved(broken)
 
 
 def _good_block(lines: list[bytes], file: CsvFile) -> bytes | None:

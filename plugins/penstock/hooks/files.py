@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from penstock.core.errors import CredentialsError, SourceError, SourceThrottled, SourceUnavailable
+from penstock.core.file_ledger import SourceFile
 from penstock.core.rate_limit import retry_after_seconds
 from penstock.project import ROOT
 
@@ -36,6 +37,42 @@ def read_blocks(path: str) -> Generator[bytes]:
         yield from _from_web(path)
     else:
         yield from _from_storage(path)
+
+
+def is_pattern(path: str) -> bool:
+    """Tell whether a path stands for several files."""
+    return not path.startswith(("http://", "https://")) and any(mark in path for mark in "*?[")
+
+
+def list_files(pattern: str) -> list[SourceFile]:
+    """Return the files that match a path with `*`, `?`, `[…]` or `**`, in the order of their paths.
+
+    Raises:
+        SourceError: There is no such folder.
+        CredentialsError: The folder may not be read.
+    """
+    from airflow.sdk import ObjectStoragePath
+
+    whole = pattern if "://" in pattern else f"file://{ROOT / pattern}"
+    fixed, _, rest = whole.partition("://")
+    parts = rest.split("/")
+    first = next(number for number, part in enumerate(parts) if any(mark in part for mark in "*?["))
+    folder = ObjectStoragePath(f"{fixed}://{'/'.join(parts[:first])}")
+    try:
+        found = [_listed(path) for path in folder.glob("/".join(parts[first:])) if path.is_file()]
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise SourceError(f"There is no folder {folder}.", next_step=_MISSING) from error
+    except PermissionError as error:
+        raise CredentialsError(
+            f"{folder} may not be read: {error}.", next_step="allow it and clear the task."
+        ) from error
+    return sorted(found, key=lambda file: file.path)
+
+
+def _listed(path: Any) -> SourceFile:
+    told = path.stat()
+    mark = next((told[name] for name in ("ETag", "etag", "mtime", "LastModified") if name in told), "")
+    return SourceFile(str(path), int(told.st_size), str(mark))
 
 
 def _from_storage(path: str) -> Iterator[bytes]:

@@ -7,7 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any, get_args
 
 from penstock.core.errors import PenstockError
-from penstock.operators.slices import SliceOperator
+from penstock.operators.slices import SliceOperator, Work
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
@@ -30,7 +30,8 @@ class FileExtractOperator(SliceOperator):
     Args:
         dataset: `<domain>/<table>`.
         path: `http(s)://…`, any URL that Airflow's object storage knows (`s3://conn_id@bucket/key`), or a path; a
-            relative one lies below the project. `{slice}` stands for the slice's key.
+            relative one lies below the project. `{slice}` stands for the slice's key. One with `*`, `?` or `[…]` stands
+            for all files that match and that no other slice was loaded from.
         format: `csv`, `jsonl`, `json`, `parquet`, `avro`, `excel`, `xml`, `fixed` or `log`; by default what the path
             ends in.
         delimiter: What separates the values of a CSV; by default a comma, in `.tsv` a tab.
@@ -75,8 +76,6 @@ class FileExtractOperator(SliceOperator):
         Raises:
             ValueError: Format, delimiter or encoding are none that can be read.
         """
-        from penstock.core.lake import land_file
-        from penstock.hooks.files import read_blocks
         from penstock.hooks.lake import attempt_folder
 
         self._format()  # wrong arguments are told before anything is fetched
@@ -84,16 +83,20 @@ class FileExtractOperator(SliceOperator):
         path = self.path.replace("{slice}", work.slice.key)
         folder = attempt_folder(work.stage, context["ti"].try_number)
         try:
-            size = land_file(folder, path, read_blocks(path))["bytes"]
-            detail = {"source": path, "lake": str(folder), **self.asked}
             with closing(self.session(work)) as warehouse:
+                detail = {
+                    "source": path,
+                    "lake": str(folder),
+                    **self.asked,
+                    **self._land(warehouse, work, path, folder),
+                }
                 found = self.stage_landed(warehouse, work.contract, work.slice, work.stage, folder, detail)
         except PenstockError as error:
             error.dataset, error.slice_key = work.contract.dataset, work.slice.key
             raise
         for remark in found.drift.remarks():
             self.log.warning("%s: %s", path, remark)
-        self.log.info("Landed %d bytes and staged %d rows of %s; lake: %s", size, found.rows, path, folder)
+        self.log.info("Landed and staged %d rows of %s; lake: %s", found.rows, path, folder)
         return {
             "slice": work.slice.key,
             "stage": work.stage.name,
@@ -101,6 +104,31 @@ class FileExtractOperator(SliceOperator):
             "file": path,
             "lake": str(folder),
         }
+
+    def _land(self, warehouse: Connection, work: Work, path: str, folder: LakePath) -> dict[str, Any]:
+        """Land the file, or the files of a pattern that no other slice was loaded from; return what to keep of them."""
+        from penstock.core.errors import SourceError
+        from penstock.core.file_ledger import choose, loaded_files, remarks
+        from penstock.core.lake import land_file, land_files
+        from penstock.hooks.files import is_pattern, list_files, read_blocks
+
+        if not is_pattern(path):
+            land_file(folder, path, read_blocks(path))
+            return {}
+        with warehouse, warehouse.cursor() as cur:
+            loaded = loaded_files(cur, self.dataset, work.slice.key)
+        chosen = choose(list_files(path), loaded, work.contract)
+        for remark in remarks(chosen):
+            self.log.warning(remark)
+        self.log.info("%d files match %s and are new, %d are known", len(chosen.take), path, chosen.known)
+        if not chosen.take:
+            raise SourceError(
+                f"No new file matches {path}; {chosen.known} were loaded with other slices.",
+                next_step="nothing if it is only late: the task is retried; else correct `path` in the DAG.",
+            )
+        kept = land_files(folder, path, ((file.path, read_blocks(file.path)) for file in chosen.take))
+        marks = {file.path: file.modified for file in chosen.take}
+        return {"files": [{**file, "modified": marks[file["path"]]} for file in kept]}
 
     def stage_landed(
         self,

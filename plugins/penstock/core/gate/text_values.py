@@ -122,7 +122,7 @@ def _moment_as_written(column: Column, text: Composable) -> Composed | None:
             text=text
         )
     if column.type == _ZONED and column.timezone is None:
-        spaced = SQL("replace(replace({}, 'T', ' '), 'Z', '+00')").format(text)
+        spaced = SQL("replace(replace(replace({}, 'T', ' '), 'Z', '+00'), '+00:00', '+00')").format(text)
     elif column.type == _NO_ZONE:
         spaced = SQL("replace({}, 'T', ' ')").format(text)
     else:
