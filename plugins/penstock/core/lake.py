@@ -12,6 +12,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import InitVar, dataclass, field
+from itertools import chain
 from typing import IO, Any, Final, Protocol
 
 from penstock.core.errors import SourceError
@@ -101,16 +102,23 @@ def decode(body: bytes) -> Any:
         raise SourceError(f"The answer is not JSON; it begins with {start!r}.") from error
 
 
-def _texts(records: Sequence[Mapping[str, Any]], name: str) -> list[str | None]:
-    """Return the texts of a field."""
-    values = [record.get(name) for record in records]
+def _columns(records: Sequence[Mapping[str, Any]]) -> dict[str, Sequence[Any]]:
+    """Return the values of each field; a field that a record lacks is None."""
+    shapes = set(map(tuple, records))
+    if len(shapes) == 1:  # as of most pages: all records have the same fields in the same order
+        (names,) = shapes
+        return dict(zip(names, zip(*(record.values() for record in records), strict=True), strict=True))
+    return {name: [record.get(name) for record in records] for name in dict.fromkeys(chain.from_iterable(records))}
+
+
+def _texts(values: Sequence[Any]) -> Sequence[str | None]:
     return values if _TEXTS.issuperset(map(type, values)) else list(map(text_of, values))
 
 
 _TEXTS: Final = frozenset((str, Number, type(None)))
 
 
-def _array(texts: list[str | None]) -> Any:
+def _array(texts: Sequence[str | None]) -> Any:
     """Return a column of a part: text or, where one of them is not Unicode, bytes (see `landed_text`)."""
     import pyarrow
 
@@ -170,15 +178,10 @@ class LakeWriter:
         import pyarrow
         import pyarrow.parquet
 
-        names = list(dict.fromkeys(name for record in records for name in record))
-        shown = {escaped(name): name for name in names}
-        self._fields.update(dict.fromkeys(shown))
-        table = pyarrow.table(
-            {
-                name: _array(_texts(records, field_))
-                for name, field_ in (shown or {"": ""}).items()  # a row without any field is a row too
-            }
-        )
+        columns = {escaped(name): values for name, values in _columns(records).items()}
+        self._fields.update(dict.fromkeys(columns))
+        columns = columns or {"": [None] * len(records)}  # a row without any field is a row too
+        table = pyarrow.table({name: _array(_texts(values)) for name, values in columns.items()})
         buffer = io.BytesIO()
         pyarrow.parquet.write_table(table, buffer, compression="zstd", use_dictionary=False, write_statistics=False)
         body = buffer.getvalue()
