@@ -17,6 +17,26 @@ _TLS = {
         "schema": {"type": ["boolean", "null"], "default": False},
     },
 }
+_API = {
+    "auth": {
+        "label": "Who we are",
+        "schema": {
+            "type": ["string", "null"],
+            "enum": [None, "none", "basic", "bearer", "api_key", "oauth2", "jwt", "hmac"],
+        },
+        "description": ["Empty: by login and password, or by the password as a bearer token"],
+    },
+    "header": {"label": "API key: its header", "schema": _TEXT},
+    "query": {"label": "API key: its query parameter", "schema": _TEXT},
+    "token_url": {"label": "OAuth2: address of the token", "schema": _TEXT},
+    "scope": {"label": "OAuth2: scope", "schema": _TEXT},
+    "ca": {"label": "TLS: file of the authorities", "schema": _TEXT},
+    "client_cert": {"label": "TLS: file of the client's certificate", "schema": _TEXT},
+    "client_key": {"label": "TLS: file of the client's key", "schema": _TEXT},
+    "requests_per_second": {"label": "Requests per second, at most", "schema": {"type": ["number", "null"]}},
+    "test_path": {"label": "Path that Test asks for", "schema": _TEXT},
+    "user_agent": {"label": "Web pages: who we say we are", "schema": _TEXT},
+}
 
 
 def get_provider_info() -> dict[str, Any]:
@@ -32,10 +52,19 @@ def get_provider_info() -> dict[str, Any]:
             "placeholders": {"host": "/data/source.db, or a path below the project"},
         }
     }
+    api: dict[str, Any] = {
+        "conn-fields": _API,
+        "ui-field-behaviour": {
+            "hidden-fields": [],
+            "relabeling": {"schema": "Scheme", "password": "Password, token or key"},
+            "placeholders": {"schema": "https", "host": "api.example.org"},
+        },
+    }
     types = (
-        ("mysql", "DatabaseHook", "MySQL", server),
-        ("mariadb", "MariaDbHook", "MariaDB", server),
-        ("sqlite", "SqliteHook", "SQLite", file),
+        ("mysql", "database.DatabaseHook", "MySQL", server),
+        ("mariadb", "database.MariaDbHook", "MariaDB", server),
+        ("sqlite", "database.SqliteHook", "SQLite", file),
+        ("http", "json_api.JsonApiHook", "HTTP", api),
     )
     return {
         "package-name": "penstock",
@@ -44,7 +73,7 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": [
             {
                 "connection-type": name,
-                "hook-class-name": f"penstock.hooks.database.{hook}",
+                "hook-class-name": f"penstock.hooks.{hook}",
                 "hook-name": title,
                 **form,
             }

@@ -35,7 +35,7 @@ def auth_of(connection: Connection) -> httpx.Auth | None:
         CredentialsError: The connection lacks what the way needs, or names a way that is not known.
     """
     way = connection.extra_dejson.get("auth")
-    if way is None:
+    if not way:  # a form sends what was left empty as an empty text
         way = ("basic" if connection.login else "bearer") if connection.password else "none"
     if way not in _WAYS:
         known = ", ".join(_WAYS)

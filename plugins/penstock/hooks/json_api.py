@@ -56,7 +56,7 @@ class JsonApiHook(BaseHook):
     conn_name_attr = "conn_id"
     default_conn_name = "http_default"
     conn_type = "http"
-    hook_name = "JSON API"
+    hook_name = "HTTP"
 
     def __init__(self, conn_id: str) -> None:
         super().__init__()

@@ -18,6 +18,7 @@ MOST_WORKERS = 8
 # Suited to one small machine; a value that the user exported wins.
 TUNING: Mapping[str, str] = {
     "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",  # by the one person of this machine
     "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
     "AIRFLOW__API__WORKERS": "1",
     # Half of the time of a chain of short tasks is the scheduler's sleep between two looks.
