@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from penstock.core.errors import SourceError
 from penstock.core.lake import MANIFEST, LakePath
+
+COMPACTED: Final = "-compacted"
+"""Ends the name of a folder that holds another attempt's rows in fewer files."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -36,6 +39,18 @@ class LakeFolder(LakePath, Protocol):
         """Tell whether it is a file that is there."""
         ...
 
+    def is_dir(self) -> bool:
+        """Tell whether it is a folder that is there."""
+        ...
+
+    def unlink(self) -> None:
+        """Remove the file."""
+        ...
+
+    def rmdir(self) -> None:
+        """Remove the empty folder."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Landed:
@@ -43,7 +58,7 @@ class Landed:
 
     Attributes:
         folder: Its folder.
-        at: When its manifest was written, by the clock of the store.
+        at: When its manifest was written, by the clock of the store; of a compacted one, when the original's was.
         manifest: What the manifest says.
     """
 
@@ -55,6 +70,16 @@ class Landed:
     def is_file(self) -> bool:
         """Whether it is a file that was kept byte by byte, and not records."""
         return "parts" not in self.manifest
+
+    @property
+    def compacted(self) -> bool:
+        """Whether it holds another attempt's rows in fewer files."""
+        return self.folder.name.endswith(COMPACTED)
+
+    @property
+    def original(self) -> str:
+        """Name of the folder that its rows were landed in."""
+        return self.folder.name.removesuffix(COMPACTED)
 
 
 def changed_at(path: LakeFolder) -> datetime:
@@ -82,11 +107,21 @@ def whole_attempts(slice_folder: LakeFolder) -> list[Landed]:
     Raises:
         SourceError: A manifest cannot be read as one.
     """
-    found = [_landed(folder) for folder in listed(slice_folder) if (folder / MANIFEST).is_file()]
-    return sorted(found, key=lambda one: (one.at, one.folder.name), reverse=True)
+    return newest_first([landed_in(folder) for folder in listed(slice_folder) if (folder / MANIFEST).is_file()])
 
 
-def _landed(folder: LakeFolder) -> Landed:
+def newest_first(attempts: Iterable[Landed]) -> list[Landed]:
+    """Return attempts in order, the newest first, and a compacted one before the one that it was made from."""
+    return sorted(attempts, key=lambda one: (one.at, one.folder.name), reverse=True)
+
+
+def landed_in(folder: LakeFolder) -> Landed:
+    """Return the attempt in a folder.
+
+    Raises:
+        FileNotFoundError: The folder has no manifest.
+        SourceError: The manifest cannot be read as one.
+    """
     path = folder / MANIFEST
     with path.open("rb") as file:
         body = file.read()
@@ -96,7 +131,15 @@ def _landed(folder: LakeFolder) -> Landed:
         raise SourceError(f"{path} is not a whole manifest.") from error
     if not isinstance(manifest, dict) or not manifest.keys() & {"parts", "file", "files"}:
         raise SourceError(f"{path} is not a whole manifest.")
-    return Landed(folder, changed_at(path), manifest)
+    return Landed(folder, _landed_at(path, manifest), manifest)
+
+
+def _landed_at(path: LakeFolder, manifest: Mapping[str, Any]) -> datetime:
+    told = manifest.get("landed_at")  # a compacted attempt is as old as its original
+    try:
+        return datetime.fromisoformat(told) if told else changed_at(path)
+    except (TypeError, ValueError) as error:
+        raise SourceError(f"{path} is not a whole manifest.") from error
 
 
 def newest_attempt(slice_folder: LakeFolder) -> Landed:
