@@ -70,7 +70,7 @@ def test_the_retention_of_the_page_is_read(tmp_path: Path) -> None:
 def test_the_dags_of_the_page_are_there_with_their_params() -> None:
     """Each DAG of the first table is a file of the platform, and its Param's default is the one that is named."""
     rows: Any = re.findall(r"^\| `(\w+)` \| (?:compares|drops|removes|gives).*?\|(.*)\|$", PAGE, re.MULTILINE)
-    assert len(rows) == 4
+    assert len(rows) == 5
     for name, param in rows:
         found = runpy.run_path(str(ROOT / "dags" / "platform" / f"{name}.py"))
         defaults = {key: value.value for key, value in found.get("PARAMS", {}).items()}

@@ -12,7 +12,7 @@ import pytest
 
 from penstock.core.errors import SourceError
 from penstock.core.lake import LakeWriter, land_file
-from penstock.core.lake_attempts import changed_at, listed, newest_attempt, whole_attempts
+from penstock.core.lake_attempts import changed_at, listed, newest_attempt, slices_in, whole_attempts
 
 
 def land(folder: Path, at: int) -> None:
@@ -64,3 +64,14 @@ def test_stores_tell_the_time_in_seconds_or_as_a_moment() -> None:
     for told in (moment, moment.timestamp()):
         path: Any = SimpleNamespace(stat=lambda told=told: SimpleNamespace(st_mtime=told))
         assert changed_at(path) == datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def test_slices_are_told_from_other_folders(tmp_path: Path) -> None:
+    """By their names, in the order of the days; a dataset that never landed anything has none."""
+    for name in ("2026-01-02", "2026-01-01", "2026-1-3", "notes"):
+        (tmp_path / name).mkdir()
+    assert [(slice_.key, folder.name) for slice_, folder in slices_in(tmp_path)] == [
+        ("2026-01-01", "2026-01-01"),
+        ("2026-01-02", "2026-01-02"),
+    ]
+    assert list(slices_in(tmp_path / "none")) == []

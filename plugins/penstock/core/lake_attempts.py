@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
-from penstock.core.errors import SourceError
+from penstock.core.errors import SliceError, SourceError
 from penstock.core.lake import MANIFEST, LakePath
+from penstock.core.slice import Slice, day_slice
 
 COMPACTED: Final = "-compacted"
 """Ends the name of a folder that holds another attempt's rows in fewer files."""
@@ -43,7 +44,7 @@ class LakeFolder(LakePath, Protocol):
         """Tell whether it is a folder that is there."""
         ...
 
-    def unlink(self) -> None:
+    def unlink(self, missing_ok: bool = False) -> None:
         """Remove the file."""
         ...
 
@@ -94,6 +95,16 @@ def listed(folder: LakeFolder) -> list[LakeFolder]:
         return sorted(folder.iterdir(), key=lambda path: path.name)
     except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def slices_in(dataset_folder: LakeFolder) -> Iterator[tuple[Slice, LakeFolder]]:
+    """Go through the slices that lie in a dataset's folder of the lake; what is not named as one is passed over."""
+    for folder in listed(dataset_folder):
+        try:
+            slice_ = day_slice(folder.name)
+        except SliceError:
+            continue
+        yield slice_, folder
 
 
 def whole_attempts(slice_folder: LakeFolder) -> list[Landed]:
