@@ -9,7 +9,7 @@ import pytest
 
 from penstock.local.postgres import EmbeddedPostgres
 
-pytest_plugins = ["tests.integration.platform", "tests.mariadb", "tests.operators.contexts"]
+pytest_plugins = ["tests.httpbin", "tests.integration.platform", "tests.mariadb", "tests.operators.contexts"]
 
 
 @pytest.fixture(scope="session")
