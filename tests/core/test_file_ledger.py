@@ -29,9 +29,13 @@ class Inbox:
         """Write a file; its time of change is a new one."""
         self.files[name] = (self.files.get(name, (0, []))[0] + 1, rows)
 
+    def size(self, rows: list[int]) -> int:
+        """The bytes of a file."""
+        return len("order_id,code,amount\n") + sum(len(f"{row},A100,1\n") for row in rows)
+
     def chosen(self, key: str) -> Any:
         """What a slice would take."""
-        there = [SourceFile(name, len(rows), str(version)) for name, (version, rows) in self.files.items()]
+        there = [SourceFile(name, self.size(rows), str(version)) for name, (version, rows) in self.files.items()]
         with self.bench.conn, self.bench.conn.cursor() as cur:
             return choose(there, loaded_files(cur, self.contract.dataset, key), self.contract)
 
@@ -41,12 +45,16 @@ class Inbox:
         self.attempts += 1
         folder = self.lake / str(self.attempts)
         head = b"order_id,code,amount\n"
-        bodies = [(f.path, [head + b"".join(b"%d,A100,1\n" % n for n in self.files[f.path][1])]) for f in chosen.take]
+        bodies = [
+            (
+                {"path": f.path, "modified": f.modified},
+                [head + b"".join(b"%d,A100,1\n" % n for n in self.files[f.path][1])],
+            )
+            for f in chosen.take
+        ]
         if not bodies:
             return chosen
-        kept = land_files(folder, "inbox", bodies)
-        marks = {file.path: file.modified for file in chosen.take}
-        files = [{**file, "bytes": len(self.files[file["path"]][1]), "modified": marks[file["path"]]} for file in kept]
+        files = land_files(folder, "inbox", bodies)
         stage = self.bench.stage(self.contract, key)
         stage_file(self.bench.conn, self.contract, day_slice(key), stage, folder, FileFormat("csv"), {"files": files})
         if publish:
@@ -108,6 +116,22 @@ def test_a_changed_file_of_a_merge_is_loaded_again(build: Any) -> None:
     chosen = choose([file], {"a.csv": (5, "1", DAYS[0])}, build.contract(build.PEOPLE))
     assert chosen.take == [file]
     assert "it is loaded again" in remarks(chosen)[0]
+
+
+def test_a_replay_keeps_the_files(bench: Any, inbox: Inbox) -> None:
+    """A slice that is loaded again from the lake is still the one that has loaded its files."""
+    from penstock.core.lake_attempts import newest_attempt
+    from penstock.core.lake_replay import replay
+
+    inbox.put("a.csv", [1])
+    inbox.load(DAYS[0])
+    landed = newest_attempt(inbox.lake)
+
+    def restage(conn: Any, contract: Any, slice_: Any, stage: Any, folder: Any, told: Any) -> Any:
+        return stage_file(conn, contract, slice_, stage, folder, FileFormat("csv"), told)
+
+    replay(bench.conn, inbox.contract, day_slice(DAYS[0]), landed, restage, run_id="again", by="ann")
+    assert (inbox.chosen(DAYS[1]).take, inbox.chosen(DAYS[1]).known) == ([], 1)
 
 
 def test_files_of_a_dropped_slice_are_new_again(bench: Any, inbox: Inbox) -> None:

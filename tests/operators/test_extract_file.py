@@ -73,3 +73,18 @@ def test_tabs_are_the_delimiter_of_a_tsv(folder: Path) -> None:
     """By the name, unless the DAG says otherwise."""
     (folder / "a.tsv").write_text(feed().replace(",", "\t"), encoding="utf-8")
     assert operator(folder / "a.tsv").execute(context_of(READINGS, "2010-09-20"))["extracted"] == 1
+
+
+def test_a_pattern_takes_what_no_other_slice_has(folder: Path, query: Query) -> None:
+    """All files that match, in order; what they were is recorded with the stage; nothing new is worth a retry."""
+    for name in ("b", "a"):
+        (folder / f"{name}.csv").write_text(feed(), encoding="utf-8")
+    summary = operator(folder / "*.csv").execute(context_of(READINGS, "2010-09-20"))
+    assert summary["extracted"] == 2
+    ((files,),) = query("SELECT detail->'files' FROM ops.stage")
+    assert [Path(file["path"]).name for file in files] == ["a.csv", "b.csv"]
+    assert {file["bytes"] for file in files} == {len(feed())}
+    with pytest.raises(SourceError, match=r"No new file matches .*\.tsv; 0 were loaded"):
+        operator(folder / "*.tsv").execute(context_of(READINGS, "2010-09-20"))
+    with pytest.raises(SourceError, match=r"No new file|no folder"):
+        operator(folder / "nowhere" / "*.csv").execute(context_of(READINGS, "2010-09-20"))

@@ -233,18 +233,20 @@ def _keep(path: LakePath, blocks: Iterable[bytes]) -> dict[str, Any]:
     return {"bytes": size, "sha256": digest.hexdigest()}
 
 
-def land_files(folder: LakePath, source: str, files: Iterable[tuple[str, Iterable[bytes]]]) -> list[dict[str, Any]]:
+def land_files(
+    folder: LakePath, source: str, files: Iterable[tuple[Mapping[str, Any], Iterable[bytes]]]
+) -> list[dict[str, Any]]:
     """Keep several files as they come, then write their manifest; return what it says of each.
 
     Args:
         folder: The attempt's folder.
         source: What to name as the source in the manifest.
-        files: Path and bytes of each.
+        files: What to keep of each in the manifest, its `path` among it, and its bytes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     kept = [
-        {"file": name, "path": path, **_keep(folder / name, blocks)}
-        for name, (path, blocks) in ((f"{RAW}-{number:05d}", found) for number, found in enumerate(files, 1))
+        {**told, "file": name, **_keep(folder / name, blocks)}
+        for name, (told, blocks) in ((f"{RAW}-{number:05d}", found) for number, found in enumerate(files, 1))
     ]
     with (folder / MANIFEST).open("w") as out:
         json.dump({"format": _FORMAT, "source": source, "files": kept}, out, indent=1)

@@ -105,6 +105,8 @@ def replay(  # noqa: PLR0913 - what, how, on whose behalf and in which run: all 
     with conn, conn.cursor() as cur:
         asked = _asked(cur, stage, folder)
     told = {"source": landed.manifest.get("source"), "lake": folder, "replayed_by": by, **asked}
+    if "files" in landed.manifest:  # else they would count as new
+        told["files"] = landed.manifest["files"]
     restage(conn, contract, slice_, stage, landed.folder, told)
     gated = judge(conn, contract, slice_, stage, dag_id=dag_id, beyond_plan=beyond_plan)
     refuse(gated, stage, f"the contract of {contract.dataset}")

@@ -126,9 +126,8 @@ class FileExtractOperator(SliceOperator):
                 f"No new file matches {path}; {chosen.known} were loaded with other slices.",
                 next_step="nothing if it is only late: the task is retried; else correct `path` in the DAG.",
             )
-        kept = land_files(folder, path, ((file.path, read_blocks(file.path)) for file in chosen.take))
-        marks = {file.path: file.modified for file in chosen.take}
-        return {"files": [{**file, "modified": marks[file["path"]]} for file in kept]}
+        take = (({"path": file.path, "modified": file.modified}, read_blocks(file.path)) for file in chosen.take)
+        return {"files": land_files(folder, path, take)}
 
     def stage_landed(
         self,
