@@ -26,7 +26,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "core": {"core"},
     "hooks": {"hooks", "core", "project"},
-    "operators": {"operators", "hooks", "core", "defaults", "project", "timetable", "retries"},
+    "operators": {"triggers", "operators", "hooks", "core", "defaults", "project", "timetable", "retries"},
     "notifiers": {"notifiers", "core"},
     "local": {"local", "core", "airflow_api"},
     "cli": {"cli", "core", "hooks", "local", "project", "airflow_api", "flows"},
@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "defaults": {"core", "notifiers", "retries", "timetable", "project"},
     "project": {"core"},
     "provider": set(),
+    "triggers": {"hooks"},
     "airflow_api": {"core"},
     "flows": {"operators", "core", "project"},
     "retries": {"core"},

@@ -19,7 +19,7 @@ from penstock.hooks import files
 from tests.operators.contexts import Query, context_of
 
 PAGE = (project.ROOT / "docs" / "files.md").read_text(encoding="utf-8")
-(DAG,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+DAG, SENSOR = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 (CONTRACT,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 LINE = '10.0.0.{} - - [05/Jan/2026:13:55:{:02} +0000] "GET /{} HTTP/1.1" 200 {} "-" "x"\n'
 
@@ -52,6 +52,17 @@ def test_the_dag_of_the_page_loads_its_contract(query: Query, tmp_path: Path, mo
     assert query("SELECT rules, payload->'$extra' FROM ops.quarantine WHERE dataset = 'web/visits'") == [
         (["row.malformed"], {"$line": "garbage"})
     ]
+
+
+def test_the_sensor_of_the_page(query: Query, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says which file is there."""
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "access-2026-01-05.log.gz").touch()
+    monkeypatch.setattr("penstock.operators.slices.contract_of", lambda _: None)
+    names: dict[str, Any] = {}
+    exec(SENSOR, names)  # noqa: S102 - what the page says
+    assert names["arrived"].execute(context_of("web/visits", "2026-01-05")) == ["data/access-2026-01-05.log.gz"]
 
 
 def test_the_page_names_what_there_is() -> None:

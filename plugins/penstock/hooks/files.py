@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -67,6 +67,23 @@ def list_files(pattern: str) -> list[SourceFile]:
             f"{folder} may not be read: {error}.", next_step="allow it and clear the task."
         ) from error
     return sorted(found, key=lambda file: file.path)
+
+
+def new_files(path: str, known: Collection[str] = ()) -> list[str]:
+    """Return the files of a path, or of a pattern, that are there and not known; none where there is no folder yet.
+
+    Raises:
+        CredentialsError: The folder may not be read.
+    """
+    from airflow.sdk import ObjectStoragePath
+
+    if not is_pattern(path):
+        return [path] if ObjectStoragePath(path if "://" in path else f"file://{ROOT / path}").is_file() else []
+    try:
+        found = list_files(path)
+    except SourceError:
+        return []
+    return [file.path for file in found if file.path not in {*known}]
 
 
 def _listed(path: Any) -> SourceFile:
