@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import JsonValue, TypeAdapter
 
 from penstock.core.errors import PagingError, SchemaMismatch, SourceError
 from penstock.core.lake import MANIFEST, decode, read_parts
@@ -27,6 +28,9 @@ from tests.paged_source import NAMED, TOLD, PagedServer, PagedSource
 
 class Killed(Exception):
     """Stands for the end of the process."""
+
+
+_JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 
 
 class MemoryStore:
@@ -46,7 +50,7 @@ class MemoryStore:
         self.fail_after -= 1
         if self.fail_after == 0:
             raise Killed
-        self.values[key] = json.dumps(value)
+        self.values[key] = json.dumps(_JSON.validate_python(value))  # as Airflow does: a tuple is no JSON
         self.largest = max(self.largest, len(self.values[key]))
 
     def delete(self, key: str) -> None:

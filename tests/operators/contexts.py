@@ -12,6 +12,7 @@ from typing import Any
 import psycopg2
 import pytest
 from airflow.sdk import Asset
+from pydantic import JsonValue, TypeAdapter
 
 from include.sources.shop import fill_shop
 from penstock.local.postgres import EmbeddedPostgres
@@ -31,6 +32,9 @@ class OutletEvent:
         self.partitions.append(key)
 
 
+_JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
+
+
 class TaskStateStore:
     """Airflow's task state store of one task, as far as operators use it."""
 
@@ -42,8 +46,8 @@ class TaskStateStore:
         return json.loads(self.values[key]) if key in self.values else None
 
     def set(self, key: str, value: Any, *, retention: timedelta) -> None:  # noqa: ARG002
-        """Keep a value as JSON."""
-        self.values[key] = json.dumps(value)
+        """Keep a value, if it is what Airflow takes for JSON: lists and no tuples."""
+        self.values[key] = json.dumps(_JSON.validate_python(value))
 
     def delete(self, key: str) -> None:
         """Forget a value."""

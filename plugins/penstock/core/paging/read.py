@@ -66,7 +66,7 @@ class Progress:
         """Return it as JSON can hold it."""
         paging = self.plan.paging
         plan = {**asdict(replace(self.plan, paging=None)), "paging": paging and as_json(paging)}
-        return {**asdict(replace(self, plan=Plan())), "plan": plan}
+        return {**asdict(replace(self, plan=Plan())), "plan": plan, "mark": list(self.mark)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Progress:
