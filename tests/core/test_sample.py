@@ -117,6 +117,7 @@ def test_first_bytes_tell_the_kind(body: bytes, kind: str) -> None:
         (b"", "a.jsonl", "no record with a field"),
         (b"[]", "a.json", "no record with a field"),
         (b'{"a": {"b": 1}}', "a.json", "no array"),
+        (b"<a/>", "a.xml", "is xml, of which no draft is made"),
     ],
 )
 def test_what_cannot_be_read_is_said(body: bytes, path: str, said: str) -> None:

@@ -55,10 +55,14 @@ def sample_file(blocks: Iterable[bytes], path: str, rows: int) -> tuple[Sample, 
     if _BINARY_MARK in head[:_HEAD_ROWS]:
         raise SourceError(
             f"{path} is not a text file in UTF-8 or another extension of ASCII.",
-            next_step="have it written as CSV, JSON Lines or JSON, not compressed.",
+            next_step="draft from a CSV or JSON that is not packed, or write contract and DAG by hand: docs/files.md.",
         )
     whole_file = chain([head], source)
     kind = _kind(path, head)
+    if kind not in ("csv", "jsonl", "json"):
+        raise SourceError(
+            f"{path} is {kind}, of which no draft is made.", next_step="write contract and DAG by hand: docs/files.md."
+        )
     if kind == "csv":
         form = FileFormat("csv", csv_format(head))
         file = open_csv(whole_file, form.csv)
