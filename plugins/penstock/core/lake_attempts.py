@@ -12,9 +12,6 @@ from penstock.core.errors import SliceError, SourceError
 from penstock.core.lake import MANIFEST, LakePath
 from penstock.core.slice import Slice, day_slice
 
-COMPACTED: Final = "-compacted"
-"""Ends the name of a folder that holds another attempt's rows in fewer files."""
-
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -59,7 +56,7 @@ class Landed:
 
     Attributes:
         folder: Its folder.
-        at: When its manifest was written, by the clock of the store; of a compacted one, when the original's was.
+        at: When its manifest was written, by the clock of the store.
         manifest: What the manifest says.
     """
 
@@ -71,16 +68,6 @@ class Landed:
     def is_file(self) -> bool:
         """Whether it is a file that was kept byte by byte, and not records."""
         return "parts" not in self.manifest
-
-    @property
-    def compacted(self) -> bool:
-        """Whether it holds another attempt's rows in fewer files."""
-        return self.folder.name.endswith(COMPACTED)
-
-    @property
-    def original(self) -> str:
-        """Name of the folder that its rows were landed in."""
-        return self.folder.name.removesuffix(COMPACTED)
 
 
 def changed_at(path: LakeFolder) -> datetime:
@@ -122,7 +109,7 @@ def whole_attempts(slice_folder: LakeFolder) -> list[Landed]:
 
 
 def newest_first(attempts: Iterable[Landed]) -> list[Landed]:
-    """Return attempts in order, the newest first, and a compacted one before the one that it was made from."""
+    """Return attempts in order, the newest first."""
     return sorted(attempts, key=lambda one: (one.at, one.folder.name), reverse=True)
 
 
@@ -142,15 +129,7 @@ def landed_in(folder: LakeFolder) -> Landed:
         raise SourceError(f"{path} is not a whole manifest.") from error
     if not isinstance(manifest, dict) or not manifest.keys() & {"parts", "file", "files"}:
         raise SourceError(f"{path} is not a whole manifest.")
-    return Landed(folder, _landed_at(path, manifest), manifest)
-
-
-def _landed_at(path: LakeFolder, manifest: Mapping[str, Any]) -> datetime:
-    told = manifest.get("landed_at")  # a compacted attempt is as old as its original
-    try:
-        return datetime.fromisoformat(told) if told else changed_at(path)
-    except (TypeError, ValueError) as error:
-        raise SourceError(f"{path} is not a whole manifest.") from error
+    return Landed(folder, changed_at(path), manifest)
 
 
 def newest_attempt(slice_folder: LakeFolder) -> Landed:

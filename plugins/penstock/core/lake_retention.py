@@ -6,7 +6,6 @@ replaced it must have been there for some time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from penstock.core.errors import SourceError
 from penstock.core.lake import MANIFEST
-from penstock.core.lake_attempts import COMPACTED, LakeFolder, Landed, changed_at, landed_in, listed, newest_first
+from penstock.core.lake_attempts import LakeFolder, Landed, changed_at, landed_in, listed, newest_first
 
 GRACE: Final = timedelta(days=1)
 """For how long an attempt is left to those who may be reading it, or are about to stage it."""
@@ -24,7 +23,7 @@ GRACE: Final = timedelta(days=1)
 _UNKNOWN: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """When a file was changed in a store that does not tell it."""
 
-Why = Literal["unfinished", "replaced", "compacted", "expired"]
+Why = Literal["unfinished", "replaced", "expired"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +33,8 @@ class Removed:
     Attributes:
         folder: Its folder.
         files: How many files it had.
-        why: `unfinished`: it has no whole manifest; `replaced`: by a newer attempt; `compacted`: its rows stand in
-            fewer files; `expired`: its slice is past the contract's retention.
+        why: `unfinished`: it has no whole manifest; `replaced`: by a newer attempt; `expired`: its slice is past the
+            contract's retention.
     """
 
     folder: str
@@ -72,15 +71,13 @@ def sweep_slice(
         gone = [_remove(folder, now - GRACE, "expired") for folder in (*unfinished, *(one.folder for one in whole))]
         return [one for one in gone if one]
     gone = [_remove(folder, now - age, "unfinished") for folder in unfinished]
-    settled = [one for one in whole if _rests(one.folder / MANIFEST, now - GRACE)]
-    for one in whole:
-        why = _superseded(one, whole, settled, published)
-        if why:
-            gone.append(_remove(one.folder, now - (GRACE if why == "compacted" else age), why))
+    if whole and _told_before(whole[0].at, now - GRACE):
+        replaced = [one.folder for one in whole[1:] if published is None or one.folder.name != _name(published)]
+        gone += [_remove(folder, now - age, "replaced") for folder in replaced]
     return [one for one in gone if one]
 
 
-def remove_folder(folder: LakeFolder) -> int:
+def _remove_folder(folder: LakeFolder) -> int:
     """Remove an attempt and return how many files it had; the manifest goes first, so that what is left is none."""
     files = sorted(listed(folder), key=lambda path: path.name != MANIFEST)
     for path in files:
@@ -103,28 +100,19 @@ def _surveyed(slice_folder: LakeFolder) -> tuple[list[Landed], list[LakeFolder]]
     return newest_first(whole), unfinished
 
 
-def _superseded(one: Landed, whole: Sequence[Landed], settled: Sequence[Landed], published: str | None) -> Why | None:
-    """Tell whether another attempt, that has settled, makes this one superfluous."""
-    if not one.compacted and any(other.compacted and other.original == one.original for other in settled):
-        return "compacted"
-    if whole[0] not in settled or one.original == whole[0].original:
-        return None
-    kept = published is not None and one.original == _name(published).removesuffix(COMPACTED)
-    return None if kept else "replaced"
-
-
 def _name(folder: str) -> str:
     return folder.rstrip("/").rpartition("/")[2]
 
 
-def _rests(path: LakeFolder, since: datetime) -> bool:
-    """Tell whether a file is known not to have been changed since."""
-    return _UNKNOWN < changed_at(path) < since
+def _told_before(at: datetime, since: datetime) -> bool:
+    """Tell whether a time of change is known, and lies before a moment."""
+    return _UNKNOWN < at < since
 
 
 def _remove(folder: LakeFolder, since: datetime, why: Why) -> Removed | None:
     """Remove an attempt that nothing has changed since; None for one that something has."""
     files = listed(folder)
-    if not all(_rests(path, since) for path in reversed(files or [folder])):  # the last part is the newest
+    last_first = reversed(files or [folder])  # of a try at work, the last part is the newest
+    if not all(_told_before(changed_at(path), since) for path in last_first):
         return None
-    return Removed(str(folder), remove_folder(folder), why)
+    return Removed(str(folder), _remove_folder(folder), why)
