@@ -14,7 +14,7 @@ from penstock.core.ops import MIGRATIONS, VERSION, ensure_ops
 
 TABLES = [
     *("contract_version", "evolved_column", "finding", "quarantine", "rule_result", "schema_change", "schema_version"),
-    *("slice_current", "slice_ledger", "slice_loaded", "stage", "tombstone"),
+    *("slice_current", "slice_ledger", "slice_loaded", "source_file", "stage", "tombstone"),
 ]
 
 
