@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import psycopg2
 import pytest
+from psycopg2.sql import SQL
 
 from penstock.core.attempts import Try, take_over
 from penstock.core.errors import StageBusy
@@ -15,7 +17,7 @@ from penstock.core.gate.judge import judge
 from penstock.core.publish import publish
 from penstock.core.slice import day_slice
 from penstock.core.source_query import stage_query
-from penstock.core.stage import Stage, open_session
+from penstock.core.stage import Stage, finish_stage, open_session, unfinished_stage
 
 DAY = "2026-01-01"
 GOOD = (
@@ -181,3 +183,37 @@ def test_the_ledger_says_which_tries_made_the_slice(bench: Any, build: Any) -> N
         "extract": {"number": 3, "id": "0190-3"},
         "validate": {"number": 2, "id": "0190-2"},
     }
+
+
+@pytest.mark.parametrize("late", ["extract", "validate"])
+def test_a_twin_that_comes_late_leaves_the_rows_to_the_next_task(bench: Any, build: Any, late: str) -> None:
+    """The same try again, after the first process has ended, changes nothing of what publish is about to take."""
+    contract = build.contract(build.ORDERS)
+    (extracted,) = tries(bench, contract, "extract", 1)
+    (judged,) = tries(bench, contract, "validate", 1)
+    extract(bench, contract, extracted)
+    judge(bench.conn, contract, day_slice(DAY), judged)
+    again: dict[str, Callable[[], Any]] = {
+        "extract": lambda: extract(bench, contract, extracted),
+        "validate": lambda: judge(bench.conn, contract, day_slice(DAY), judged),
+    }
+    with pytest.raises(StageBusy, match="has done, or begun, the work of this very try"):
+        again[late]()
+    assert publish(bench.conn, contract, day_slice(DAY), judged).loaded == 1
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_table_filled_by_several_sessions_does_not_replace_a_stage_that_was_finished(
+    bench: Any, build: Any, number: int
+) -> None:
+    """An old try, or a twin, that filled a table of its own stops before that takes the stage's place."""
+    contract = build.contract(build.ORDERS)
+    mine, *_, done = tries(bench, contract, "extract", 1, number)
+    extract(bench, contract, done)
+    with bench.conn.cursor() as cur:
+        unfinished = unfinished_stage(cur, mine)
+        cur.execute(SQL("CREATE TABLE {} ()").format(unfinished.table))
+        with pytest.raises(StageBusy):
+            finish_stage(cur, unfinished, mine)
+    bench.conn.rollback()
+    assert bench.one("SELECT extracted FROM ops.stage") == 2

@@ -12,7 +12,7 @@ KINDS: Final = {
     "drop_source": "the source's connection is cut",
     "disk_full": "the stage's disk is full (SQLSTATE 53100)",
     "restart": "Postgres crashes and restarts (immediate)",
-    "twin": "the same attempt runs twice at once",
+    "twin": "the same attempt runs twice, at once or later",
     "zombie": "a replaced attempt goes on",
 }
 TASKS: Final = ("extract", "validate", "publish")
@@ -29,8 +29,9 @@ class Fault:
         step: Number of the step, from 1; 0 for a random instant.
         when: `before` or `after` the step.
         try_number: The try it happens in.
-        seconds: For a random instant: how long after the start. For `pause`: how long. For `zombie`: how long it
-            sleeps, or, if there is a pause in the run, at most waits for that.
+        seconds: For a random instant: how long after the start. For `pause`: how long. For `twin`: how long it sleeps
+            before it starts. For `zombie`: how long it sleeps, or, if there is a pause in the run, at most waits for
+            that.
     """
 
     kind: str

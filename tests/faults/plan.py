@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from tests.faults.faults import TASKS, Fault
@@ -86,6 +86,8 @@ def _sampled(mode: str, kind: str, size: int, of_tasks: Steps, rng: random.Rando
     for task in TASKS if kind != "drop_source" else TASKS[:1]:
         everywhere = list(_everywhere(kind, task, of_tasks[task]))
         chosen[task] = rng.sample(everywhere, min(size, len(everywhere)))
+        if kind == "twin":
+            chosen[task] = [replace(fault, seconds=rng.choice((0.0, rng.uniform(0.0, 3.0)))) for fault in chosen[task]]
     return _packed(mode, chosen)
 
 

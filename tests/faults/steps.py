@@ -116,6 +116,7 @@ class Steps:
             self._sleep_as_zombie(fault)
             return
         self.open.clear()
+        time.sleep(fault.seconds)
         assert self.again is not None
         try:
             self.again()

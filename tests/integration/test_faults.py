@@ -35,7 +35,8 @@ def test_faults_of_every_kind_leave_no_trace(place: World) -> None:
     said: list[str] = []
     runs = short(count_steps(place), chance(SEED), RUNS)
     outcome = run_all(place, runs, said.append, restarts_apart=False)
-    assert [str(failure) for failure in outcome.failures] == []
+    failed = [f"{failure}\n{place.log(failure.dag_id, failure.run_id)}" for failure in outcome.failures]
+    assert not failed, "\n".join(failed)
     assert (outcome.leftovers, outcome.locks) == ([], 0)
     assert {kind for kind, _ in outcome.results} == KINDS.keys()
     assert {mode for _, mode in outcome.results} == set(MODES)

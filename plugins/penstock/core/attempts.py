@@ -79,10 +79,13 @@ def take_over(conn: Connection, stage: Stage) -> int:
 
 
 def refuse_superseded(stage: Stage, task: str, detail: Mapping[str, Any]) -> None:
-    """Stop a try whose successor has done the work.
+    """Stop a try whose work was done, or begun, by its successor or by itself in another process.
 
-    Both the try's number and its id must say so: a run that is deleted and made again under the same id counts its
-    tries from 1, and the clocks that ids come from may differ a little.
+    The latter is a twin that came late: the executor's broker delivered the task again, and the first process had
+    gone by then. What follows the task works on the rows already, so the twin must leave them alone. (A try that was
+    lost amid its work is given another number.) For a successor both the try's number and its id must say so: a run
+    that is deleted and made again under the same id counts its tries from 1, and the clocks that ids come from may
+    differ a little.
 
     Args:
         stage: The stage, with the try.
@@ -90,10 +93,14 @@ def refuse_superseded(stage: Stage, task: str, detail: Mapping[str, Any]) -> Non
         detail: What is recorded of the rows.
 
     Raises:
-        StageBusy: A later try has left its record.
+        StageBusy: A later try, or this very one, has left its record.
     """
     mine, recorded = stage.by, detail.get(TRIES, {}).get(task)
-    if mine and recorded and recorded["number"] > mine.number and recorded["id"] > mine.id:
+    if mine is None or recorded is None:
+        return
+    if recorded == mine.as_detail():
+        raise _busy(stage, mine, "another process has done, or begun, the work of this very try")
+    if recorded["number"] > mine.number and recorded["id"] > mine.id:
         raise _busy(stage, mine, f"try {recorded['number']} has done its work")
 
 

@@ -101,7 +101,7 @@ def create_stage(
         landing: Whether rows come with a note (see `LANDING`); then they are numbered too.
 
     Raises:
-        StageBusy: A later try of the task has staged the rows.
+        StageBusy: A later try of the task, or this very one in another process, has staged the rows.
     """
     _refuse_superseded(cur, stage)
     drop_stage(cur, stage)
@@ -143,7 +143,12 @@ def drop_unfinished(conn: Connection, stage: Stage) -> None:
 
 
 def finish_stage(cur: Cursor, unfinished: Stage, stage: Stage) -> None:
-    """Let a filled table take the place of the stage; in the caller's transaction."""
+    """Let a filled table take the place of the stage; in the caller's transaction.
+
+    Raises:
+        StageBusy: A later try of the task, or this very one in another process, has staged the rows.
+    """
+    _refuse_superseded(cur, stage)
     drop_stage(cur, stage)
     cur.execute(SQL("COMMENT ON TABLE {} IS NULL").format(unfinished.table))  # the janitor may have marked it
     cur.execute(SQL("ALTER TABLE {} RENAME TO {}").format(unfinished.table, Identifier(stage.name)))
@@ -193,7 +198,7 @@ def record_stage(cur: Cursor, stage: Stage, contract: Contract, *, extracted: in
     """Record a filled stage; in the transaction that fills it, whose age is taken as the time of the extract.
 
     Raises:
-        StageBusy: A later try of the task has staged the rows.
+        StageBusy: A later try of the task, or this very one in another process, has staged the rows.
     """
     _refuse_superseded(cur, stage)
     detail = with_try(stage, "extract", detail)
@@ -206,7 +211,7 @@ def record_stage(cur: Cursor, stage: Stage, contract: Contract, *, extracted: in
 
 
 def _refuse_superseded(cur: Cursor, stage: Stage) -> None:
-    """Stop a try of the extract whose successor has staged the rows, or has seen them published."""
+    """Stop a try of the extract where its successor, or its twin, has staged the rows or has seen them published."""
     if stage.by is None:
         return
     cur.execute(
