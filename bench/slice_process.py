@@ -82,7 +82,12 @@ def extract_csv(job: dict[str, Any], warehouse: Any, contract: Contract, slice_:
 def import_for_api() -> None:
     """Load what a task has loaded when it begins, and what its first request loads: imports are in nobody's time."""
     import httpx
+    import pyarrow.compute
+    import pyarrow.csv
+    import pyarrow.parquet  # noqa: F401
 
+    import penstock.core.land_pages
+    import penstock.core.source_lake  # noqa: F401 - loaded before the fork, see plugins/airflow_local_settings.py
     from penstock.hooks.json_api import JsonApiHook
 
     os.environ["AIRFLOW_CONN_WARM"] = "http://127.0.0.1:1"
@@ -90,21 +95,31 @@ def import_for_api() -> None:
         assert isinstance(hook.client, httpx.Client)  # noqa: S101 - it is made here
 
 
+class KeptAsJson(dict[str, str]):
+    """What is kept from one try to the next: written as JSON, as Airflow's task state store does."""
+
+    def set(self, key: str, value: Any) -> None:
+        """Keep a value."""
+        self[key] = json.dumps(value)
+
+    def delete(self, key: str) -> None:
+        """Forget a value."""
+        self.pop(key, None)
+
+
 def extract_api(job: dict[str, Any], warehouse: Any, contract: Contract, _: Slice, stage: Stage) -> None:
-    """Land the pages of an API in the lake, and stage them from there."""
-    from penstock.core.lake import LakeWriter
-    from penstock.core.paging import PageNumber, Plan, Request, begin, read_pages
+    """Land the pages of an API in the lake, each of them recorded, and stage them from there."""
+    from penstock.core.land_pages import Asked, land_pages
+    from penstock.core.paging import PageNumber, Plan, Request
     from penstock.core.source_lake import stage_lake
     from penstock.hooks.json_api import JsonApiHook
 
     os.environ["AIRFLOW_CONN_BENCH"] = job["source"]
     folder = Path(job["place"]) / "lake" / stage.name
-    writer = LakeWriter(folder, "bench")
+    plan = Plan(PageNumber(pages="pages"), "data", "total")
+    asked = Asked(Request("/payments"), plan, "bench", at_once=job.get("at_once", 1))
     with closing(JsonApiHook("bench")) as api:
-        plan = Plan(PageNumber(pages="pages"), "data", "total")
-        for page in read_pages(api.ask, begin(Request("/payments"), plan)):
-            writer.write(page.rows)
-    writer.close()
+        land_pages(api.ask, asked, folder, KeptAsJson(), open_folder=Path)
     stage_lake(warehouse, contract, stage, folder, {})
     shutil.rmtree(folder)
 

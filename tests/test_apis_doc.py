@@ -14,6 +14,7 @@ import pytest
 from airflow.sdk import Connection
 
 from penstock.core import paging
+from penstock.core.api_job import Job
 from penstock.core.paging import Plan, Request, begin, read_pages
 from penstock.hooks.http_auth import auth_of
 from penstock.operators.extract_api import ApiExtractOperator
@@ -25,6 +26,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 NAMES: dict[str, Any] = {
     **{name: getattr(paging, name) for name in paging.__all__},
     "ApiExtractOperator": ApiExtractOperator,
+    "Job": Job,
     "READINGS": "energy/power_readings",
     "timedelta": timedelta,
 }
@@ -67,7 +69,7 @@ def test_an_operator_of_the_page_is_one(example: str) -> None:
 def test_graphql_is_read_as_the_page_says() -> None:
     """The second page is asked for with the first one's cursor, in the variables."""
     found: dict[str, Any] = {}
-    exec(EXAMPLES[1], dict(NAMES), found)  # noqa: S102
+    exec(next(text for text in EXAMPLES if "pageInfo" in text), dict(NAMES), found)  # noqa: S102
     extract, asked = found["extract"], list[Request]()
 
     def fetch(request: Request) -> paging.Answer:

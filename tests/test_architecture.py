@@ -34,7 +34,7 @@ MAY_IMPORT = {
     "defaults": {"core", "notifiers", "retries", "timetable", "project"},
     "project": {"core"},
     "provider": set(),
-    "triggers": {"hooks"},
+    "triggers": {"hooks", "core"},
     "airflow_api": {"core"},
     "flows": {"operators", "core", "project"},
     "retries": {"core"},

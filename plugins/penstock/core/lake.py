@@ -171,8 +171,13 @@ class LakeWriter:
         """Names of all fields seen so far, in the order of their first appearance."""
         return list(self._fields)
 
-    def write(self, records: Sequence[Mapping[str, Any]]) -> None:
-        """Write one part; an empty one is left out."""
+    def write(self, records: Sequence[Mapping[str, Any]], detail: Mapping[str, Any] | None = None) -> None:
+        """Write one part; an empty one is left out.
+
+        Args:
+            records: The rows.
+            detail: What the manifest is to say of the part beside its size.
+        """
         if not records:
             return
         import pyarrow
@@ -184,23 +189,49 @@ class LakeWriter:
         table = pyarrow.table({name: _array(_texts(values)) for name, values in columns.items()})
         buffer = io.BytesIO()
         pyarrow.parquet.write_table(table, buffer, compression="zstd", use_dictionary=False, write_statistics=False)
-        body = buffer.getvalue()
+        self._add(buffer.getvalue(), len(records), detail or {})
+
+    def take(self, folder: LakePath, part: Mapping[str, Any]) -> None:
+        """Write a part of another attempt as it is.
+
+        Args:
+            folder: That attempt's folder.
+            part: What its manifest says of the part.
+
+        Raises:
+            SourceError: The part is not what it says.
+        """
+        import pyarrow
+        import pyarrow.parquet
+
+        body = _read_part(folder, part)
+        names = pyarrow.parquet.read_schema(pyarrow.BufferReader(body)).names
+        self._fields.update(dict.fromkeys(name for name in names if name))
+        own = ("file", "rows", "bytes", "sha256")
+        self._add(body, part["rows"], {name: value for name, value in part.items() if name not in own})
+
+    def _add(self, body: bytes, rows: int, detail: Mapping[str, Any]) -> None:
         if not self.parts:
             self.folder.mkdir(parents=True, exist_ok=True)
         name = self.part_name(len(self.parts) + 1, self.mark)
         with (self.folder / name).open("wb") as out:
             out.write(body)
         digest = hashlib.sha256(body).hexdigest()
-        self.parts.append({"file": name, "rows": len(records), "bytes": len(body), "sha256": digest})
+        self.parts.append({"file": name, "rows": rows, "bytes": len(body), "sha256": digest, **detail})
 
-    def close(self) -> dict[str, Any]:
-        """Write the manifest and return it; from now on the attempt is there."""
+    def close(self, detail: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Write the manifest and return it; from now on the attempt is there.
+
+        Args:
+            detail: What it is to say beside what was written.
+        """
         manifest = {
             "format": _FORMAT,
             "source": self.source,
             "rows": self.rows,
             "fields": self.fields,
             "parts": self.parts,
+            **(detail or {}),
         }
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / MANIFEST).open("w") as out:
@@ -259,7 +290,7 @@ def landed_files(folder: LakePath) -> list[str]:
     Raises:
         SourceError: There is no whole manifest.
     """
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     return [str(file["file"]) for file in manifest["files"]] if "files" in manifest else [RAW]
 
 
@@ -269,7 +300,7 @@ def read_file(folder: LakePath, name: str = RAW) -> Iterator[bytes]:
     Raises:
         SourceError: There is no whole manifest, or at the end of the file: it is not the one that was landed.
     """
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     told = {file["file"]: file["sha256"] for file in manifest.get("files", ())} or {RAW: manifest.get("sha256")}
     wanted, digest = told.get(name), hashlib.sha256()
     try:
@@ -291,7 +322,12 @@ def _read(folder: LakePath, name: str) -> bytes:
         raise SourceError(f"{folder}/{name} is missing from the lake.") from error
 
 
-def _manifest(folder: LakePath) -> dict[str, Any]:
+def read_manifest(folder: LakePath) -> dict[str, Any]:
+    """Return the manifest of an attempt.
+
+    Raises:
+        SourceError: There is none, or it is not whole.
+    """
     try:
         return dict(json.loads(_read(folder, MANIFEST)))
     except (ValueError, TypeError) as error:
@@ -300,9 +336,16 @@ def _manifest(folder: LakePath) -> dict[str, Any]:
 
 def _from_manifest(folder: LakePath, key: str) -> Any:
     try:
-        return _manifest(folder)[key]
+        return read_manifest(folder)[key]
     except KeyError as error:
         raise SourceError(f"{folder}/{MANIFEST} is not a whole manifest.") from error
+
+
+def _read_part(folder: LakePath, part: Mapping[str, Any]) -> bytes:
+    body = _read(folder, part["file"])
+    if hashlib.sha256(body).hexdigest() != part["sha256"]:
+        raise SourceError(f"{folder}/{part['file']} is not the file that was landed.")
+    return body
 
 
 def landed_fields(folder: LakePath) -> list[str]:
@@ -328,10 +371,8 @@ def read_parts(folder: LakePath, columns: Mapping[str, str]) -> Iterator[Any]:
     import pyarrow.parquet
 
     for part in _from_manifest(folder, "parts"):
-        body = _read(folder, part["file"])
-        if hashlib.sha256(body).hexdigest() != part["sha256"]:
-            raise SourceError(f"{folder}/{part['file']} is not the file that was landed.")
-        table = pyarrow.parquet.read_table(pyarrow.BufferReader(body))
+        body = _read_part(folder, part)
+        table = pyarrow.parquet.ParquetFile(pyarrow.BufferReader(body)).read()
         empty = pyarrow.nulls(table.num_rows, pyarrow.string())
         yield pyarrow.table(  # a column that is not Unicode is binary, see `landed_text`
             {name: table.column(field_) if field_ in table.column_names else empty for name, field_ in columns.items()}

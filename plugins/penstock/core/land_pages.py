@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from penstock.core.errors import SchemaMismatch
+from penstock.core.known_pages import known_pages, page_detail
 from penstock.core.lake import LakePath, LakeWriter
 from penstock.core.nested import Shape
 from penstock.core.paging import Fetch, Page, Plan, Progress, Request, begin, read_pages
@@ -49,12 +50,16 @@ class Asked:
         plan: How its answers are read.
         source: What to name as the source in the manifest.
         shape: How rows are made of its records.
+        at_once: Requests that may be under way at once.
+        hidden: Query parameters that are secrets, and are taken out of links that the source sends.
     """
 
     request: Request
     plan: Plan
     source: str
     shape: Shape = field(default_factory=Shape)
+    at_once: int = 1
+    hidden: frozenset[str] = frozenset()
 
     @property
     def digest(self) -> str:
@@ -72,12 +77,14 @@ class Landed:
         rows: Rows in it.
         pages: Pages that were read, over all tries.
         before: Pages that an earlier try had read.
+        unchanged: Pages that have not changed since an earlier attempt landed them.
     """
 
     folder: LakePath
     rows: int
     pages: int
     before: int
+    unchanged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +134,12 @@ def land_pages(
     *,
     try_number: int = 1,
     open_folder: Callable[[str], LakePath],
-    hidden: frozenset[str] = frozenset(),
     say: Callable[[str], None] | None = None,
+    earlier: LakePath | None = None,
 ) -> Landed:
     """Land all pages and write the manifest; go on where an earlier try stopped.
+
+    With one request at once a kill costs one page at most, that was read and not recorded; with more, as many pages.
 
     Args:
         fetch: Sends one request.
@@ -139,8 +148,8 @@ def land_pages(
         store: What outlives a try.
         try_number: Number of the try, from 1.
         open_folder: Makes a path of the text of a folder.
-        hidden: Query parameters that are secrets.
         say: Takes what people should know.
+        earlier: Folder of an attempt whose pages need not be sent again where they have not changed.
 
     Raises:
         SourceError: The source did not send what was asked for.
@@ -157,13 +166,19 @@ def land_pages(
     writer = LakeWriter(folder, asked.source, f"-{try_number}", *((saved.parts, saved.fields) if saved else ([], [])))
     if saved:
         _clear(folder, len(saved.parts) + 1, try_number)
-    before, blocks = progress.pages, saved.blocks if saved else 0
-    for page in read_pages(fetch, progress, hidden=hidden, say=say):
-        writer.write(asked.shape.rows(page.rows))
+    before, blocks, unchanged = progress.pages, saved.blocks if saved else 0, 0
+    known = known_pages(earlier, asked.digest)
+    recall = known.recall if known else lambda _: None
+    for page in read_pages(fetch, progress, hidden=asked.hidden, say=say, at_once=asked.at_once, recall=recall):
+        if page.unchanged and known:
+            writer.take(known.folder, known.part(page.request))
+            unchanged += 1
+        else:
+            writer.write(asked.shape.rows(page.rows), page_detail(page))
         progress = page.progress
         blocks = _save(store, asked, folder, writer, page, blocks)
-    writer.close()
-    return Landed(folder, writer.rows, progress.pages, before)
+    writer.close({"asked": asked.digest, "plan": progress.plan.as_json()})
+    return Landed(folder, writer.rows, progress.pages, before, unchanged)
 
 
 def _save(store: Store, asked: Asked, folder: LakePath, writer: LakeWriter, page: Page, blocks: int) -> int:

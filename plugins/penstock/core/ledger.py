@@ -124,12 +124,19 @@ def current_outcome(cur: Cursor, dataset: str, slice_key: str) -> Outcome | None
     return Outcome(*row) if row else None
 
 
-def last_landed(cur: Cursor, dataset: str, code: str) -> str | None:
-    """Return the lake's folder of the slice of a dataset that was published last, if `code` tells how it was read."""
+def last_landed(cur: Cursor, dataset: str, code: str, slice_key: str = "") -> str | None:
+    """Return the lake's folder that a dataset was last published from, if `code` tells how it was read.
+
+    Args:
+        cur: Cursor on the warehouse.
+        dataset: The dataset.
+        code: How it is read now.
+        slice_key: A slice whose own folder is preferred, if it has one.
+    """
     cur.execute(
         "SELECT detail->>'lake', detail->>'code' FROM ops.slice_ledger WHERE dataset = %s AND status = 'published'"
-        " AND detail ? 'lake' ORDER BY id DESC LIMIT 1",
-        (dataset,),
+        " AND detail ? 'lake' ORDER BY (slice_key = %s) DESC, id DESC LIMIT 1",
+        (dataset, slice_key),
     )
     row = cur.fetchone()
     return row[0] if row and row[1] == code else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import psycopg2
 from psycopg2.extensions import connection as Connection  # noqa: N812
@@ -18,6 +18,8 @@ from penstock.core.nested import held_by
 from penstock.core.proof import NotProved, stage_proved, unproved
 from penstock.core.slice import day_slice
 from penstock.core.stage import Stage, copy_into, create_text_stage, default_to_slice, record_stage
+
+_GATHERED_ROWS: Final = 10_000
 
 
 def stage_lake(
@@ -50,7 +52,7 @@ def stage_lake(
         statement = copy_into(stage, list(columns), binary=False)
 
         def copy(proved: Sequence[Column]) -> int:
-            stream = Stream(_proved(read_parts(folder, columns), proved))
+            stream = Stream(_proved(_gathered(read_parts(folder, columns)), proved))
             try:
                 cur.copy_expert(statement, stream)
             except psycopg2.Error:
@@ -73,7 +75,8 @@ def _copy_all(
     statement = copy_into(stage, list(columns), binary=False)
     aside, rows = Aside(list(columns)), 0
     try:
-        for part in read_parts(folder, dict(columns) | {_WATCHED + name: name for name in drift.watched}):
+        watched = {_WATCHED + name: name for name in drift.watched}
+        for part in _gathered(read_parts(folder, dict(columns) | watched)):
             rows += part.num_rows
             cur.copy_expert(statement, _good_rows(part, columns, aside))
         aside.copy(cur, stage)
@@ -81,6 +84,20 @@ def _copy_all(
         aside.close()
     default_to_slice(cur, stage, contract, None)
     return rows
+
+
+def _gathered(parts: Iterator[Any]) -> Iterator[Any]:
+    """Put parts together that are small, as an API's pages are: to look at each costs more than its rows do."""
+    import pyarrow
+
+    waiting: list[Any] = []
+    for part in parts:
+        if waiting and (part.schema != waiting[0].schema or sum(map(len, waiting)) >= _GATHERED_ROWS):
+            yield pyarrow.concat_tables(waiting)
+            waiting = []
+        waiting.append(part)
+    if waiting:
+        yield pyarrow.concat_tables(waiting)
 
 
 def _proved(parts: Iterator[Any], columns: Sequence[Column]) -> Iterator[bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -191,15 +192,20 @@ def _oauth2(connection: Connection) -> httpx.Auth:
             self.token = ""
             self.until = 0.0
             self.refresh = connection.extra_dejson.get("refresh_token")
+            self.lock = threading.Lock()
 
         def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response]:
-            fresh = self.until <= time.monotonic()
-            if fresh:
-                self._renew()
-            request.headers["Authorization"] = f"Bearer {self.token}"
+            with self.lock:  # a refresh token may be good for one use
+                fresh = self.until <= time.monotonic()
+                if fresh:
+                    self._renew()
+                token = self.token
+            request.headers["Authorization"] = f"Bearer {token}"
             response = yield request
             if response.status_code == httpx.codes.UNAUTHORIZED and not fresh:  # taken back before its time
-                self._renew()
+                with self.lock:
+                    if self.token == token:
+                        self._renew()
                 request.headers["Authorization"] = f"Bearer {self.token}"
                 yield request
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 import time
 from collections.abc import Container, Mapping
 from datetime import UTC, datetime
@@ -27,11 +28,14 @@ from penstock.hooks.http_body import ENCODINGS, read_body
 
 if TYPE_CHECKING:
     import httpx
+    from pyrate_limiter import Limiter
 
 _TIMEOUT_SECONDS: Final = 30.0
 _PATIENCE_SECONDS: Final = 60.0
 _MAX_BODY_BYTES: Final = 64 * 1024 * 1024
 _READS: Final = 3
+_ACCEPTED: Final = (201, 202)  # of a job that was submitted
+_UNCHANGED: Final = 304
 _BACKOFF: Final = wait_exponential_jitter(initial=0.5, max=20)
 
 
@@ -61,7 +65,8 @@ class JsonApiHook(BaseHook):
     def __init__(self, conn_id: str) -> None:
         super().__init__()
         self.conn_id = conn_id
-        self._next = 0.0
+        self._lock = threading.Lock()
+        self._not_before = 0.0
 
     @cached_property
     def client(self) -> httpx.Client:
@@ -91,23 +96,33 @@ class JsonApiHook(BaseHook):
         return frozenset((extra["query"],)) if extra.get("auth") == "api_key" and extra.get("query") else frozenset()
 
     @cached_property
-    def _pace(self) -> float:
-        """Seconds between two requests."""
+    def _limiter(self) -> Limiter | None:
+        """Keeps requests apart, as the connection asks."""
         rate = self.get_connection(self.conn_id).extra_dejson.get("requests_per_second")
-        return 1 / float(rate) if rate else 0.0
+        if not rate:
+            return None
+        from pyrate_limiter import Limiter, Rate
+
+        return Limiter(Rate(1, max(1, round(1000 / float(rate)))), buffer_ms=0)
 
     def _keep_pace(self) -> None:
-        """Keep to the connection's pace, and to what the source asked for in its last answer.
+        """Keep to the connection's pace, and to what the source asked for in its answers.
 
         Raises:
             SourceThrottled: It asked for a wait that is too long for a task.
         """
-        wait = self._next - time.monotonic()
+        with self._lock:
+            wait = self._not_before - time.monotonic()
         if wait > _PATIENCE_SECONDS:
             raise SourceThrottled(f"Connection {self.conn_id!r}: no more requests are allowed now.", retry_after=wait)
         if wait > 0:
             time.sleep(wait)
-        self._next = time.monotonic() + self._pace
+        if self._limiter:
+            self._limiter.try_acquire("request")
+
+    def _pause(self, seconds: float) -> None:
+        with self._lock:
+            self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     def test_connection(self) -> tuple[bool, str]:
         """Ask for the extra's `test_path`, else for `/`, and tell whether the host answers and knows us."""
@@ -122,9 +137,10 @@ class JsonApiHook(BaseHook):
 
     def close(self) -> None:
         """Close the client's connections."""
-        client = self.__dict__.pop("client", None)
-        if client is not None:
-            client.close()
+        for name in ("client", "_limiter"):
+            opened = self.__dict__.pop(name, None)
+            if opened is not None:
+                opened.close()
 
     def get(self, path: str, parameters: Mapping[str, str]) -> Any:
         """Send one GET request and decode the answer, numbers kept as the text they were written in.
@@ -159,8 +175,15 @@ class JsonApiHook(BaseHook):
 
     def _ask_once(self, request: Request) -> Answer:
         content = None if request.body is None else json.dumps(request.body).encode()
-        headers = None if content is None else {"Content-Type": "application/json"}
-        response, body = self.fetch(request.url, request.query or None, headers=headers, content=content)
+        headers = {} if content is None else {"Content-Type": "application/json"}
+        headers |= {"If-None-Match": request.etag} if request.etag else {}
+        headers |= {"If-Modified-Since": request.modified} if request.modified else {}
+        allowed = (*_ACCEPTED, _UNCHANGED) if request.etag or request.modified else _ACCEPTED
+        response, body = self.fetch(
+            request.url, request.query or None, headers=headers or None, content=content, allowed=allowed
+        )
+        if response.status_code == _UNCHANGED:
+            return Answer(None, unchanged=True)
         try:
             decoded = decode(body)
         except SourceError as error:
@@ -172,7 +195,8 @@ class JsonApiHook(BaseHook):
             raise _NotJson(told) from error
         links = {str(name): link["url"] for name, link in response.links.items() if "url" in link}
         url = Request(str(response.url)).without(self.hidden).url
-        return Answer(decoded, url, dict(response.headers), links)
+        said = dict(response.headers.items())  # by name in lower case
+        return Answer(decoded, url, said, links, said.get("etag", ""), said.get("last-modified", ""))
 
     def fetch(
         self,
@@ -212,7 +236,7 @@ class JsonApiHook(BaseHook):
         self._keep_pace()
         try:
             with self.client.stream(method, path, **request) as response:
-                self._next += pause_seconds(response.headers, datetime.now(UTC))
+                self._pause(pause_seconds(dict(response.headers.items()), datetime.now(UTC)))
                 if response.status_code not in allowed:
                     self._check(response)
                 return response, read_body(response, _MAX_BODY_BYTES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from penstock.core.errors import PenstockError, SourceThrottled, SourceUnavailable
 from penstock.operators.slices import SliceOperator, Work
@@ -13,11 +13,14 @@ from penstock.operators.slices import SliceOperator, Work
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
 
+    from penstock.core.api_job import Job
     from penstock.core.contract import Contract
     from penstock.core.land_pages import Landed, Store
-    from penstock.core.paging import Paging, Repeated
+    from penstock.core.paging import Paging, Repeated, Request
+    from penstock.hooks.json_api import JsonApiHook
 
 _KEPT: Final = timedelta(days=1)
+_JOB: Final = "job"
 
 
 class _TaskStateStore:
@@ -60,9 +63,14 @@ class ApiExtractOperator(SliceOperator):
             `$parent.id` take the field `id` of the record around it; the total counts the records.
         repeated: What a page is that repeats the one before it: `error`, `end` or `rows`.
         most_pages: More pages are an error.
+        at_once: Requests that may be under way at once, where the source counts pages or rows and says how many there
+            are; of other sources the next page is asked for while one is landed. A kill then costs as many pages.
+        job: How to ask for a result that the source makes ready first. `endpoint` takes the job, with the parameters
+            of the slice; the result is read as pages are. The waiting is left to the triggerer.
     """
 
     template_fields: Sequence[str] = (*SliceOperator.template_fields, "conn_id", "endpoint", "parameters", "body")
+    not_code: ClassVar[Sequence[str]] = ("at_once", "most_pages")
     ui_color = "#dbeafe"
 
     def __init__(  # noqa: PLR0913 - keyword arguments, as all operators have
@@ -81,8 +89,12 @@ class ApiExtractOperator(SliceOperator):
         explode: str = "",
         repeated: Repeated = "error",
         most_pages: int = 1_000_000,
+        at_once: int = 1,
+        job: Job | None = None,
         **kwargs: Any,
     ) -> None:
+        if at_once < 1:
+            raise ValueError(f"at_once is {at_once}; one request at least must be under way")
         super().__init__(**kwargs)
         self.conn_id = conn_id
         self.endpoint = endpoint
@@ -97,16 +109,23 @@ class ApiExtractOperator(SliceOperator):
         self.explode = explode
         self.repeated = repeated
         self.most_pages = most_pages
+        self.at_once = at_once
+        self.job = job
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context, event: object = None) -> dict[str, Any]:  # noqa: ARG002 - the triggerer's
         """Land and stage the slice; return slice, stage, number of rows and the lake's folder."""
         from penstock.core.land_pages import forget
         from penstock.core.source_lake import stage_lake
+        from penstock.hooks.json_api import JsonApiHook
 
         work = self.work(context)
         store: Store = _TaskStateStore(context["task_state_store"])
         try:
-            landed = self._land(work, store, context["ti"].try_number)
+            with closing(JsonApiHook(self.conn_id)) as api:
+                request = self._request(work)
+                if self.job:
+                    request = self._result(api, self.job, request, store)
+                landed = self._land(api, work, request, store, context["ti"].try_number)
             detail = {"source": self.endpoint, "lake": str(landed.folder), **self.asked}
             with closing(self.session(work)) as warehouse:
                 found = stage_lake(warehouse, work.contract, work.stage, landed.folder, detail)
@@ -114,13 +133,15 @@ class ApiExtractOperator(SliceOperator):
             error.dataset, error.slice_key = work.contract.dataset, work.slice.key
             if not isinstance(error, SourceUnavailable | SourceThrottled):
                 forget(store)
+                store.delete(_JOB)
             raise
         forget(store)
+        store.delete(_JOB)
         for remark in found.drift.remarks():
             self.log.warning("%s: %s", self.endpoint, remark)
         self.log.info(
-            "Landed %d pages (%d of them by earlier tries) and staged %d rows of %s; lake: %s",
-            *(landed.pages, landed.before, found.rows, self.endpoint, landed.folder),
+            "Landed %d pages (%d of them by earlier tries, %d unchanged) and staged %d rows of %s; lake: %s",
+            *(landed.pages, landed.before, landed.unchanged, found.rows, self.endpoint, landed.folder),
         )
         return {"slice": work.slice.key, "stage": work.stage.name, "extracted": found.rows, "lake": str(landed.folder)}
 
@@ -129,28 +150,59 @@ class ApiExtractOperator(SliceOperator):
         asked = str([self.endpoint, self.parameters, self.body])
         return self.since_parameter is None and self.until_parameter is None and "{{" not in asked
 
-    def _land(self, work: Work, store: Store, try_number: int) -> Landed:
-        from airflow.sdk import ObjectStoragePath
-
-        from penstock.core.land_pages import Asked, land_pages
-        from penstock.core.nested import shape_of
-        from penstock.core.paging import Plan, Request
-        from penstock.hooks.json_api import JsonApiHook
-        from penstock.hooks.lake import attempt_folder
+    def _request(self, work: Work) -> Request:
+        """Return the request for the slice, without any paging."""
+        from penstock.core.paging import Request
 
         request = Request(self.endpoint, dict(self.parameters or {}), self.body)
         window = ((self.since_parameter, work.slice.start - self.lookback), (self.until_parameter, work.slice.end))
         for name, moment in window:
             request = request.with_parameter(name, moment.isoformat()) if name else request
+        return request
+
+    def _result(self, api: JsonApiHook, job: Job, request: Request, store: Store) -> Request:
+        """Return the request for a job's result; submit the job, or leave the waiting to the triggerer, before that."""
+        from penstock.triggers.api_job import ApiJobTrigger
+
+        number = store.get(_JOB)
+        if not number:
+            number = job.number(api.ask(request))
+            store.set(_JOB, number)
+            self.log.info("Submitted the job %s", number)
+        question = job.question(number)
+        answer = api.ask(question)
+        if job.stands(answer) == "waiting":
+            self.log.info("The job %s is not done yet", number)
+            seconds = job.every.total_seconds()
+            trigger = ApiJobTrigger(self.conn_id, question.url, job.state, job.done, job.failed, seconds)
+            self.defer(trigger=trigger, method_name=self.execute.__name__, timeout=job.patience)
+        return job.result_of(number, answer)
+
+    def _land(self, api: JsonApiHook, work: Work, request: Request, store: Store, try_number: int) -> Landed:
+        from airflow.sdk import ObjectStoragePath
+
+        from penstock.core.land_pages import Asked, land_pages
+        from penstock.core.nested import shape_of
+        from penstock.core.paging import Plan
+        from penstock.hooks.lake import attempt_folder
+
         plan = Plan(self.paging, self.records, self.total, self.repeated, self.most_pages)
-        with closing(JsonApiHook(self.conn_id)) as api:
-            return land_pages(
-                api.ask,
-                Asked(request, plan, f"{self.conn_id}:{self.endpoint}", shape_of(work.contract, self.explode)),
-                attempt_folder(work.stage, try_number),
-                store,
-                try_number=try_number,
-                open_folder=ObjectStoragePath,
-                hidden=api.hidden,
-                say=self.log.info,
-            )
+        shape = shape_of(work.contract, self.explode)
+        earlier = self._earlier(work)
+        return land_pages(
+            api.ask,
+            Asked(request, plan, f"{self.conn_id}:{self.endpoint}", shape, self.at_once, api.hidden),
+            attempt_folder(work.stage, try_number),
+            store,
+            try_number=try_number,
+            open_folder=ObjectStoragePath,
+            say=self.log.info,
+            earlier=ObjectStoragePath(earlier) if earlier else None,
+        )
+
+    def _earlier(self, work: Work) -> str | None:
+        """Return where the lake has what was published of the slice, else what was published last."""
+        from penstock.core.ledger import last_landed
+
+        with closing(self.warehouse.session()) as warehouse, warehouse, warehouse.cursor() as cur:
+            return last_landed(cur, self.dataset, self.asked["code"], work.slice.key)

@@ -106,14 +106,18 @@ class PageNumber:
 
     def following(self, request: Request, answer: Answer, rows: Rows, left: int | None) -> Request | None:
         """Return the request for the page after this one."""
-        asked = request.parameter(self.page)
-        number = int(asked) if asked is not None else self.first_page
+        number = self.number(request)
         if self.pages:
             if number - self.first_page + 1 >= count_at(answer, self.pages):
                 return None
         elif _says_no(answer, self.more) or _is_last(rows, left, self.end, self.rows_per_page):
             return None
         return request.with_parameter(self.page, number + 1)
+
+    def number(self, request: Request) -> int:
+        """Return the number of the page that is asked for."""
+        asked = request.parameter(self.page)
+        return int(asked) if asked is not None else self.first_page
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,11 @@ class Offset:
         """Return the request for the rows after these."""
         if _says_no(answer, self.more) or _is_last(rows, left, self.end, self.rows_per_page):
             return None
-        return request.with_parameter(self.offset, int(request.parameter(self.offset) or 0) + len(rows))
+        return request.with_parameter(self.offset, self.position(request) + len(rows))
+
+    def position(self, request: Request) -> int:
+        """Return how many rows come before the page that is asked for."""
+        return int(request.parameter(self.offset) or 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -25,11 +26,20 @@ class Request:
         url: Path below the connection's host, or a whole URL of that host.
         query: Query parameters that are added to the URL's own.
         body: JSON body; None sends a GET, anything else a POST.
+        etag: Asks for the page only if this is not its version (RFC 9110, section 13.1.2).
+        modified: Asks for it only if it has changed since (section 13.1.3).
     """
 
     url: str
     query: Mapping[str, str] = field(default_factory=dict)
     body: Mapping[str, Any] | None = None
+    etag: str = ""
+    modified: str = ""
+
+    @property
+    def key(self) -> str:
+        """A text that two requests share only if they ask for the same page."""
+        return json.dumps([self.url, dict(self.query), self.body], sort_keys=True)
 
     def with_parameter(self, name: str, value: str | int) -> Request:
         """Return the request with one parameter more: in the body where it has one, else in the query.
@@ -68,12 +78,18 @@ class Answer:
         url: The whole URL that answered; links are relative to it.
         headers: By name in lower case.
         links: Target by relation, from the `Link` header (RFC 8288).
+        etag: What it says of its version, if anything.
+        modified: When it says it was changed, if it does.
+        unchanged: Whether it says only that nothing has changed.
     """
 
     body: Any
     url: str = "http://localhost/"
     headers: Mapping[str, str] = field(default_factory=dict)
     links: Mapping[str, str] = field(default_factory=dict)
+    etag: str = ""
+    modified: str = ""
+    unchanged: bool = False
 
 
 Fetch = Callable[[Request], Answer]

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from penstock.core.errors import PagingError, SourceError
 from penstock.core.json_path import find_all
+from penstock.core.paging.ahead import Ahead, coming, pages_left
 from penstock.core.paging.detect import detect_paging, detect_records, detect_total, is_suspicious
-from penstock.core.paging.kinds import Paging, Rows, as_json, from_json, in_words
-from penstock.core.paging.page import Answer, Fetch, Request, count_at
+from penstock.core.paging.kinds import LinkHeader, Paging, Rows, as_json, from_json, in_words
+from penstock.core.paging.page import HEADER, Answer, Fetch, Request, count_at
 
 _MOST_EMPTY: Final = 100
 _SAID_BYTES: Final = 200
@@ -39,6 +41,58 @@ class Plan:
     repeated: Repeated = "error"
     most_pages: int = 1_000_000
 
+    @property
+    def reads_headers(self) -> bool:
+        """Whether headers tell of the next page, or of the total: an unchanged body says nothing of them."""
+        told = as_json(self.paging).values() if self.paging else ()
+        return isinstance(self.paging, LinkHeader) or any(str(at).startswith(HEADER) for at in (*told, self.total))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {**asdict(replace(self, paging=None)), "paging": self.paging and as_json(self.paging)}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Plan:
+        """Return the plan that `as_json` made this of."""
+        return cls(**{**value, "paging": value["paging"] and from_json(value["paging"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A page of an earlier read, which its source can say to be unchanged.
+
+    Attributes:
+        etag: What the page said of its version.
+        modified: What it said of its age.
+        rows: Records in it.
+        digest: Digest of them.
+        total: The number of rows in all pages that it announced.
+        next: The request for the page after it; None after the last.
+        plan: How the source is read, with what was told from its first answer.
+    """
+
+    etag: str
+    modified: str
+    rows: int
+    digest: str
+    total: int | None
+    next: Request | None
+    plan: Plan
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as JSON can hold it."""
+        return {**asdict(replace(self, plan=Plan())), "plan": self.plan.as_json()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Known:
+        """Return the page that `as_json` made this of."""
+        following = value["next"]
+        return cls(**{**value, "next": following and Request(**following), "plan": Plan.from_json(value["plan"])})
+
+
+Recall = Callable[[Request], Known | None]
+"""Tells what is known of the page that a request is for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -64,19 +118,17 @@ class Progress:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as JSON can hold it."""
-        paging = self.plan.paging
-        plan = {**asdict(replace(self.plan, paging=None)), "paging": paging and as_json(paging)}
-        return {**asdict(replace(self, plan=Plan())), "plan": plan, "mark": list(self.mark)}
+        return {**asdict(replace(self, plan=Plan())), "plan": self.plan.as_json(), "mark": list(self.mark)}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Progress:
         """Return the progress that `as_json` made this of."""
-        plan, request = value["plan"], value["request"]
+        request = value["request"]
         return cls(
             **{
                 **value,
                 "request": request and Request(**request),
-                "plan": Plan(**{**plan, "paging": plan["paging"] and from_json(plan["paging"])}),
+                "plan": Plan.from_json(value["plan"]),
                 "mark": tuple(value["mark"]),
             }
         )
@@ -84,10 +136,21 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The rows of one answer, and where the read stands after it."""
+    """One page, and where the read stands after it.
 
+    Attributes:
+        request: What it was asked for by.
+        rows: Its records; none where it is as it was known.
+        progress: Where the read stands after it.
+        known: What is to be known of it for a later read; None where it said nothing of its version or age.
+        unchanged: Whether it is as it was known: its records are those of the earlier read.
+    """
+
+    request: Request
     rows: Rows
     progress: Progress
+    known: Known | None = None
+    unchanged: bool = False
 
 
 def begin(request: Request, plan: Plan) -> Progress:
@@ -101,30 +164,87 @@ def begin(request: Request, plan: Plan) -> Progress:
 
 
 def read_pages(
-    fetch: Fetch, progress: Progress, *, hidden: frozenset[str] = frozenset(), say: Callable[[str], None] | None = None
+    fetch: Fetch,
+    progress: Progress,
+    *,
+    hidden: frozenset[str] = frozenset(),
+    say: Callable[[str], None] | None = None,
+    at_once: int = 1,
+    recall: Recall = lambda _: None,
 ) -> Iterator[Page]:
     """Yield page after page, and hold their rows to the total that the source announced.
 
     Args:
-        fetch: Sends one request.
+        fetch: Sends one request; from several threads, if there may be several requests at once.
         progress: Where to go on.
         hidden: Query parameters that are secrets, and are taken out of links that the source sends.
         say: Takes what people should know: how the source is taken to page, where nobody named it.
+        at_once: Requests that may be under way at once, where the source counts pages or rows and says how many.
+        recall: Tells what is known of a page: it is asked for only if it has changed.
 
     Raises:
         SourceError: An answer is not of the expected shape, or the pages do not hold the announced number of rows.
         PagingError: The pages go round or have no end, or nothing tells how to page.
     """
-    while progress.request is not None:
-        answer = fetch(progress.request)
-        if progress.plan.records is None or progress.plan.total is None or progress.plan.paging is None:
-            progress = replace(progress, plan=_completed(progress.plan, answer, say))
-        rows = rows_of(answer, progress.plan.records or "")
-        found = _after(progress, answer, rows, hidden)
-        if found is None:
-            return
-        progress = found
-        yield Page(rows, progress)
+
+    def send(request: Request) -> Answer:
+        known = recall(request)
+        if known and known.next is None and known.plan.reads_headers:  # there may be pages after it by now
+            known = None
+        return fetch(replace(request, etag=known.etag, modified=known.modified) if known else request)
+
+    with closing(Ahead(send, at_once)) as ahead:
+        while progress.request is not None:
+            answer, known = ahead.fetch(progress.request), recall(progress.request)
+            page = (
+                _unchanged(progress, known)
+                if answer.unchanged and known
+                else _changed(progress, answer, ahead, hidden, say)
+            )
+            if page is None:
+                return
+            progress = page.progress
+            yield page
+
+
+def _changed(
+    progress: Progress, answer: Answer, ahead: Ahead, hidden: frozenset[str], say: Callable[[str], None] | None
+) -> Page | None:
+    """Return the page that an answer holds; None where it repeats the page before and that is the end."""
+    request = progress.request
+    assert request is not None  # noqa: S101 - else nothing was asked
+    if progress.plan.records is None or progress.plan.total is None or progress.plan.paging is None:
+        progress = replace(progress, plan=_completed(progress.plan, answer, say))
+    plan = progress.plan
+    assert plan.paging is not None  # noqa: S101 - completed
+    rows = rows_of(answer, plan.records or "")
+    digest = _digest(rows) if rows else ""
+    total = count_at(answer, plan.total) if plan.total else None
+    if rows and digest in (progress.last, progress.mark[1]) and plan.repeated != "rows":
+        if plan.repeated == "error":
+            raise _repeats(progress.pages + 1, len(rows))
+        _hold(progress.rows, total, ended=True)
+        return None
+    left = None if total is None else total - progress.rows - len(rows)
+    _hold(progress.rows + len(rows), total, ended=False)
+    following = plan.paging.following(request, answer, rows, left)
+    if following is not None:
+        following = following.without(hidden)
+        more = min(ahead.at_once, pages_left(plan.paging, request, answer, len(rows), left))
+        ahead.expect(coming(plan.paging, following, len(rows), more))
+    known = Known(answer.etag, answer.modified, len(rows), digest, total, following, plan)
+    found = _after(progress, known)
+    return Page(request, rows, found, known if answer.etag or answer.modified else None)
+
+
+def _unchanged(progress: Progress, known: Known) -> Page:
+    """Return a page that is as it was known."""
+    request = progress.request
+    assert request is not None  # noqa: S101 - else nothing was asked
+    if known.plan.reads_headers:
+        known = replace(known, total=None)
+    _hold(progress.rows + known.rows, known.total, ended=False)
+    return Page(request, [], _after(replace(progress, plan=known.plan), known), known, unchanged=True)
 
 
 def _completed(plan: Plan, answer: Answer, say: Callable[[str], None] | None) -> Plan:
@@ -162,7 +282,7 @@ def rows_of(answer: Answer, records: str) -> Rows:
     rows = found[0] if len(found) == 1 and isinstance(found[0], list) else found
     if found == [None] and not (isinstance(answer.body, Mapping) and answer.body.get("error")):
         rows = []  # an empty list, as some servers write it
-    elif (rows is found and not _picks(records)) or not all(isinstance(row, Mapping) for row in rows):
+    elif (rows is found and not _picks(records)) or not all(type(row) is dict for row in rows):
         said = json.dumps(answer.body, ensure_ascii=True, default=str)[:_SAID_BYTES]
         raise SourceError(f"The answer has no list of objects at {records!r}; it begins with {said}.")
     return list(rows)
@@ -177,33 +297,21 @@ def _digest(value: Any) -> str:
     return hashlib.blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
-def _after(progress: Progress, answer: Answer, rows: Rows, hidden: frozenset[str]) -> Progress | None:
-    """Return the progress after an answer; None where it repeats the page before and that is the end."""
-    plan, request = progress.plan, progress.request
-    assert plan.paging is not None  # noqa: S101 - completed before
+def _after(progress: Progress, page: Known) -> Progress:
+    """Return the progress after a page."""
+    request = progress.request
     assert request is not None  # noqa: S101 - else nothing was asked
-    digest = _digest(rows) if rows else ""
-    if rows and digest in (progress.last, progress.mark[1]) and plan.repeated != "rows":
-        if plan.repeated == "error":
-            raise _repeats(progress.pages + 1, len(rows))
-        _hold(progress.rows, count_at(answer, plan.total) if plan.total else None, ended=True)
-        return None
-    received = progress.rows + len(rows)
-    total = count_at(answer, plan.total) if plan.total else None
-    _hold(received, total, ended=False)
-    following = plan.paging.following(request, answer, rows, None if total is None else total - received)
-    if following is None:
-        _hold(received, total, ended=True)
-    else:
-        following = following.without(hidden)
+    received = progress.rows + page.rows
+    if page.next is None:
+        _hold(received, page.total, ended=True)
     found = replace(
         progress,
-        request=following,
+        request=page.next,
         pages=progress.pages + 1,
         rows=received,
-        last=digest,
-        mark=_mark(progress, request, digest),
-        empty=0 if rows else progress.empty + 1,
+        last=page.digest,
+        mark=_mark(progress, request, page.digest),
+        empty=0 if page.rows else progress.empty + 1,
     )
     _bound(found)
     return found
