@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from penstock.core.errors import SchemaMismatch, SourceError
 from penstock.core.lake import land_file
 from penstock.core.slice import day_slice
 from penstock.core.source_file import FileFormat, file_kind, stage_file
-from penstock.core.text_lines import CsvFormat
+from penstock.core.text_lines import AUTO, CsvFormat
 
 DAY = "2026-01-01"
 NOON = f"{DAY}T12:00:00Z"
@@ -276,3 +277,37 @@ def test_memory_does_not_grow_with_the_file(bench: Any, build: Any, tmp_path: Pa
         assert count == rows
         peaks.append(peak)
     assert peaks[1] - peaks[0] < 24 * 1024
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "json"])
+def test_wide_texts_are_read(bench: Any, build: Any, tmp_path: Path, encoding: str, kind: str) -> None:
+    """UTF-16 and UTF-32, told by their byte order mark, else named; half a pair of surrogates goes aside."""
+    body, form = DOCUMENTS[kind]
+    wide = body.decode().replace("A100", "A\U0001f600", 1).encode(encoding)
+    form = replace(form, wide=encoding if encoding.endswith("e") else "")
+    contract = build.contract(build.ORDERS)
+    _, found = stage_of_file(bench, contract, tmp_path, wide, form)
+    assert found.rows == 2
+    (table,) = bench.staged_tables()
+    assert bench.one(f"SELECT min(code) FILTER (WHERE order_id::int = 1) FROM staging.{table}") == "A\U0001f600"
+
+
+def test_a_torn_wide_text_is_an_error(bench: Any, build: Any, tmp_path: Path) -> None:
+    """It ends amid a character: nothing is staged."""
+    with pytest.raises(SourceError, match=r"no utf-16: .*see whether it is torn"):
+        stage_of_file(bench, build.contract(build.ORDERS), tmp_path, ROWS.decode().encode("utf-16")[:-1])
+    assert bench.staged_tables() == []
+
+
+def test_what_is_told_of_a_csv_is_kept_with_the_rows(bench: Any, build: Any, tmp_path: Path) -> None:
+    """Delimiter, encoding and header, in the ledger and for the log; the rows are those of a file that was named."""
+    body = f"1;A100;1.50;{NOON}\n2;A100;;{NOON}\n".encode()
+    form = FileFormat("csv", CsvFormat(AUTO, AUTO, header=None))
+    contract = build.contract(build.ORDERS)
+    stage, found = stage_of_file(bench, contract, tmp_path, body, form)
+    assert found.told == "delimiter=';', encoding='utf-8', header=False"
+    bench.judge(contract, stage)
+    assert bench.publish(contract, stage).loaded == 2
+    told = {"delimiter": ";", "encoding": "utf-8", "header": False}
+    assert bench.one("SELECT detail -> 'told' FROM ops.slice_ledger") == told

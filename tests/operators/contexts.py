@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,6 +33,7 @@ class OutletEvent:
         self.partitions.append(key)
 
 
+_IDS = count(1)
 _JSON: TypeAdapter[Any] = TypeAdapter(JsonValue)
 
 
@@ -60,7 +62,7 @@ def context_of(dataset: str, key: str | None, run_id: str = "test__1", try_numbe
         "run_id": run_id,
         "partition_key": key,
         "ti": SimpleNamespace(
-            dag_id=dataset.replace("/", "_"), task_id="task", try_number=try_number, id=f"{try_number:036}"
+            dag_id=dataset.replace("/", "_"), task_id="task", try_number=try_number, id=f"{next(_IDS):036}"
         ),
         "task_state_store": TaskStateStore(),
         "outlet_events": {Asset(dataset): OutletEvent()},

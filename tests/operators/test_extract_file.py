@@ -60,7 +60,8 @@ def test_a_missing_file_is_told_with_dataset_and_slice(folder: Path) -> None:
         ({"path": "feed.csv", "compression": "rar"}, "'rar' is none of none, gzip"),
         ({"path": "feed.xml", "options": {"records": "x"}}, "options records are none of"),
         ({"path": "feed.csv", "delimiter": "||"}, "not one ASCII character"),
-        ({"path": "feed.csv", "encoding": "utf-16"}, "encoding 'utf-16'"),
+        ({"path": "feed.csv", "encoding": "klingon"}, "encoding 'klingon'"),
+        ({"path": "feed.log", "encoding": "auto"}, "told of a CSV only"),
     ],
 )
 def test_arguments_that_cannot_be_read_are_refused(more: dict[str, Any], said: str) -> None:

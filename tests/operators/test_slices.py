@@ -21,7 +21,7 @@ def test_partition_key_names_the_slice() -> None:
     """The run's key is the slice, and the stage's name follows from dataset, slice and run alone."""
     first = _operator().work(context_of(LINES, "2010-09-20"))
     assert (first.slice.key, first.contract.dataset) == ("2010-09-20", LINES)
-    assert first.stage == _operator().work(context_of(LINES, "2010-09-20")).stage
+    assert first.stage.name == _operator().work(context_of(LINES, "2010-09-20")).stage.name
     assert first.stage != _operator().work(context_of(LINES, "2010-09-20", run_id="other")).stage
 
 

@@ -98,11 +98,13 @@ class Extracted:
         rows: Number of rows.
         drift: How the source's fields differed from the contract's.
         one_reader: Why one session read them, where more were asked for.
+        told: How a file was taken to be written, as far as nobody had said.
     """
 
     rows: int
     drift: Drift
     one_reader: str = ""
+    told: str = ""
 
 
 def decide(contract: Contract, fields: Mapping[str, str | None], stage: Stage) -> Drift:

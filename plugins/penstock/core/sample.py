@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from itertools import chain, islice, product
 from typing import Any, Final
 
+from penstock.core.csv_dialect import DELIMITERS, HEAD_BYTES, encoding_of
 from penstock.core.errors import SourceError
 from penstock.core.lake import decode
 from penstock.core.source_file import MAX_JSON_BYTES, FileFormat, FileKind, document_records, file_kind
 from penstock.core.text_lines import CsvFormat, csv_values, fields_of, json_records, open_csv
 
-_HEAD_BYTES: Final = 1 << 20
 _HEAD_ROWS: Final = 1000
-_DELIMITERS: Final = ",;\t|"
-_OLD_ENCODING: Final = "cp1252"
 _BINARY_MARK: Final = b"\0"
 _DEEPEST_ARRAY: Final = 3
 
@@ -86,7 +84,7 @@ def _up_to_limit(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _head(blocks: Iterator[bytes]) -> bytes:
     parts: list[bytes] = []
-    while sum(map(len, parts)) < _HEAD_BYTES and (block := next(blocks, None)) is not None:
+    while sum(map(len, parts)) < HEAD_BYTES and (block := next(blocks, None)) is not None:
         parts.append(block)
     return b"".join(parts)
 
@@ -124,8 +122,8 @@ def _array_in(document: Any) -> str:
 def csv_format(head: bytes) -> CsvFormat:
     """Tell how a CSV is written from its first lines: by what gives the most fields, then the most whole rows."""
     text = head[: head.rfind(b"\n") + 1] or head
-    best, most = CsvFormat(encoding=_encoding(text)), (0, 0)
-    for delimiter, newlines in product(_DELIMITERS, (False, True)):
+    best, most = CsvFormat(encoding=encoding_of(text)), (0, 0)
+    for delimiter, newlines in product(DELIMITERS, (False, True)):
         form = CsvFormat(delimiter, best.encoding, newlines)
         try:
             file = open_csv([text], form)
@@ -135,21 +133,6 @@ def csv_format(head: bytes) -> CsvFormat:
         if (len(file.header), good) > most:
             best, most = form, (len(file.header), good)
     return best
-
-
-def _encoding(text: bytes) -> str:
-    """Take a file for one of Windows' where most of the lines that need an encoding are not UTF-8."""
-    odd = [line for line in text.split(b"\n") if not line.isascii()]
-    broken = sum(map(_is_broken, odd))
-    return _OLD_ENCODING if 2 * broken > len(odd) else "utf-8"
-
-
-def _is_broken(line: bytes) -> bool:
-    try:
-        line.decode("utf-8")
-    except UnicodeDecodeError:
-        return True
-    return False
 
 
 def _sample_records(records: Iterable[Any], rows: int) -> Sample:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import psycopg2
@@ -12,6 +12,7 @@ from psycopg2.extensions import cursor as Cursor  # noqa: N812
 
 from penstock.core.compression import Compression, compression_of, unpacked
 from penstock.core.contract.model import SLICE_FIELD, Column, Contract, SchemaPolicy
+from penstock.core.csv_dialect import HEAD_BYTES, told_dialect
 from penstock.core.drift import Drift, Extracted, decide, with_evolved
 from penstock.core.errors import SourceError
 from penstock.core.json_array import items
@@ -22,9 +23,11 @@ from penstock.core.record_files import READERS, RecordFormat
 from penstock.core.slice import Slice
 from penstock.core.stage import Stage, copy_into, create_text_stage, default_to_slice, record_stage
 from penstock.core.text_lines import (
+    AUTO,
     CsvFile,
     CsvFormat,
     Target,
+    as_utf8,
     csv_rows,
     fields_of,
     json_records,
@@ -47,6 +50,7 @@ KINDS: Final[Mapping[str, FileKind]] = {
     ".log": "log",
 }
 """The kind of a file by the end of its name."""
+_TEXTS: Final = frozenset(("csv", "jsonl", "json", "fixed", "log"))
 
 MAX_JSON_BYTES: Final = 1 << 28
 """The largest JSON document of which a contract is drafted: that reads it as a whole. Slices have no such limit."""
@@ -64,6 +68,7 @@ class FileFormat:
         other: How a file of another kind is read.
         compression: How the file is packed; empty where it is not.
         member: Of a ZIP: which members.
+        wide: UTF-16 or UTF-32, where a file of text is one without a byte order mark; empty otherwise.
     """
 
     kind: FileKind
@@ -72,14 +77,16 @@ class FileFormat:
     other: RecordFormat = field(default_factory=RecordFormat)
     compression: Compression = ""
     member: str = "*"
+    wide: str = ""
 
     def blocks(self, packed: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield a file's bytes, unpacked.
+        """Yield a file's bytes, unpacked; a text's as UTF-8 where it is written in UTF-16 or UTF-32.
 
         Raises:
             SourceError: They are packed otherwise, torn, locked, or a bomb.
         """
-        return unpacked(packed, self.compression, self.member)
+        found = unpacked(packed, self.compression, self.member)
+        return as_utf8(found, self.wide) if self.kind in _TEXTS else found
 
 
 def file_kind(path: str) -> FileKind:
@@ -169,6 +176,7 @@ def _copy_as_is(cur: Cursor, stage: Stage, file: CsvFile, target: Target, proved
 def _stage_csv(
     cur: Cursor, contract: Contract, slice_: Slice, stage: Stage, folder: LakePath, form: FileFormat
 ) -> tuple[Extracted, dict[str, Any]]:
+    form, told = _told(contract, folder, form)
     file = open_csvs(_opened(folder, form), form.csv)
     drift = decide(contract, dict.fromkeys(file.header), stage)
     contract = drift.extend(contract)
@@ -186,7 +194,7 @@ def _stage_csv(
             cur, stage, contract, slice_, sent, lambda proved: _copy_as_is(cur, stage, file, again(), proved)
         )
         if rows is not None:
-            return Extracted(rows, drift), {"blank_lines": target.blank} if target.blank else {}
+            return Extracted(rows, drift, told=_in_words(told)), _kept(target, told)
     again()
     create_text_stage(cur, stage, contract, slice_)
     try:
@@ -194,7 +202,35 @@ def _stage_csv(
     finally:
         target.aside.close()
     default_to_slice(cur, stage, contract, None)
-    return Extracted(rows, drift), {"blank_lines": target.blank} if target.blank else {}
+    return Extracted(rows, drift, told=_in_words(told)), _kept(target, told)
+
+
+def _told(contract: Contract, folder: LakePath, form: FileFormat) -> tuple[FileFormat, dict[str, Any]]:
+    """Fill in what is to be told of a CSV from the first of the files; return also what was."""
+    if form.csv.is_told:
+        return form, {}
+    parts: list[bytes] = []
+    for block in next(_opened(folder, form)):
+        parts.append(block)
+        if sum(map(len, parts)) >= HEAD_BYTES:
+            break
+    sent = [column for column in contract.columns if column.source_name != SLICE_FIELD]
+    found = told_dialect(b"".join(parts), sent, form.csv)
+    told = {
+        name: getattr(found, name)
+        for name in ("delimiter", "encoding", "header")
+        if getattr(form.csv, name) in (AUTO, None)
+    }
+    return replace(form, csv=found), told
+
+
+def _in_words(told: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in told.items())
+
+
+def _kept(target: Target, told: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is kept with the rows of a CSV."""
+    return ({"blank_lines": target.blank} if target.blank else {}) | ({"told": dict(told)} if told else {})
 
 
 def _stage_records(

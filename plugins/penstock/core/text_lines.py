@@ -6,9 +6,11 @@ itself, and one that is no row, or holds what Postgres cannot, goes aside (see `
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any, Final
 
 from penstock.core.contract.model import Column
@@ -20,7 +22,55 @@ from penstock.core.proof import NotProved, unproved
 MAX_LINE_BYTES: Final = 1 << 26
 """The longest line; a longer one is no row of a table, and would be held in memory."""
 
+AUTO: Final = "auto"
+"""What is to be told from the file itself."""
+
 _BOM: Final = b"\xef\xbb\xbf"
+_WIDE_BOMS: Final = {codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32"} | {
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+_WIDE: Final = frozenset(f"utf-{bits}{end}" for bits in (16, 32) for end in ("", "-le", "-be"))
+
+
+def is_wide(encoding: str) -> bool:
+    """Tell whether an encoding writes ASCII in more than one byte, and is one that `as_utf8` reads."""
+    try:
+        return codecs.lookup(encoding).name in _WIDE
+    except LookupError:
+        return False
+
+
+def as_utf8(blocks: Iterable[bytes], encoding: str) -> Iterator[bytes]:
+    """Yield a text file as UTF-8 where it is UTF-16 or UTF-32, by its byte order mark or by name; else as it is.
+
+    Half of a surrogate pair stays one, which is no UTF-8: its line goes aside.
+
+    Raises:
+        SourceError: The file ends amid a character, or holds what is none.
+    """
+    rest = iter(blocks)
+    first = b""
+    for block in rest:
+        first += block
+        if len(first) >= len(codecs.BOM_UTF32_LE):
+            break
+    marked = next((name for mark, name in _WIDE_BOMS.items() if first.startswith(mark)), None)
+    name = marked or (encoding if is_wide(encoding) else None)
+    if name is None:
+        yield first
+        yield from rest
+        return
+    decoder = codecs.getincrementaldecoder(name)("surrogatepass")
+    try:
+        for block in chain([first], rest):
+            yield decoder.decode(block).encode("utf-8", "surrogatepass")
+        yield decoder.decode(b"", final=True).encode("utf-8", "surrogatepass")
+    except UnicodeError as error:
+        raise SourceError(
+            f"The file is no {name}: {error.reason if isinstance(error, UnicodeDecodeError) else error}.",
+            next_step="see whether it is torn, or name its `encoding` in the DAG; then clear `extract`.",
+        ) from error
 
 
 def blocks_of_lines(blocks: Iterable[bytes]) -> Iterator[list[bytes]]:
@@ -105,8 +155,10 @@ class CsvFormat:
     """How a CSV file is written.
 
     Attributes:
-        delimiter: One ASCII character.
-        encoding: An encoding in which ASCII is ASCII.
+        delimiter: One ASCII character; `auto`: to be told from the file.
+        encoding: An encoding in which ASCII is ASCII; `auto`: to be told, as UTF-8 or Windows-1252.
+        header: Whether the first line names the fields; None: to be told.
+        names: Names of the fields, where no line does.
         newlines_in_values: Whether a quoted value may run over line ends; then a quote that is not closed swallows
             the lines that follow.
     """
@@ -114,10 +166,22 @@ class CsvFormat:
     delimiter: str = ","
     encoding: str = "utf-8"
     newlines_in_values: bool = False
+    header: bool | None = True
+    names: tuple[str, ...] = ()
+
+    @property
+    def is_told(self) -> bool:
+        """Whether nothing is left to be told from the file."""
+        named = bool(self.names) if self.header is False else self.header is not None
+        return named and AUTO not in (self.delimiter, self.encoding)
 
     def __post_init__(self) -> None:
-        if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in '"\r\n\0':
+        if self.delimiter == AUTO:
+            pass
+        elif len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in '"\r\n\0':
             raise ValueError(f"the delimiter {self.delimiter!r} is not one ASCII character")
+        if self.encoding == AUTO:
+            return
         ascii_ = "".join(map(chr, range(128)))
         try:
             fits = ascii_.encode(self.encoding) == ascii_.encode("ascii")
@@ -150,6 +214,8 @@ def open_csv(blocks: Iterable[bytes], form: CsvFormat) -> CsvFile:
     """
     lines = blocks_of_lines(blocks)
     pieces = joined_records(lines) if form.newlines_in_values else lines
+    if form.names:
+        return CsvFile(form.names, _without_bom(pieces), form)
     for first in pieces:
         head, *rest = first
         if head.startswith(_BOM):
@@ -186,6 +252,11 @@ def open_csvs(files: Iterable[Iterable[bytes]], form: CsvFormat) -> CsvFile:
             yield from other.blocks
 
     return CsvFile(first.header, blocks(), form)
+
+
+def _without_bom(pieces: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
+    for number, lines in enumerate(pieces):
+        yield [lines[0].removeprefix(_BOM), *lines[1:]] if number == 0 else lines
 
 
 def _chain(first: list[bytes], rest: Iterator[list[bytes]]) -> Iterator[list[bytes]]:

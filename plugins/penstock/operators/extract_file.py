@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 class FileExtractOperator(SliceOperator):
     """Takes a file: the file to the lake as it is, the lake to the stage.
 
-    All rows of the file belong to the slice: one whose `partitionBy` value says another day goes to quarantine. A CSV
-    has a header; an unquoted nothing is NULL, and `""` is the empty string. A physical line is a row.
+    All rows of the file belong to the slice: one whose `partitionBy` value says another day goes to quarantine. In a
+    CSV an unquoted nothing is NULL, and `""` is the empty string. A physical line is a row.
 
     Args:
         dataset: `<domain>/<table>`.
@@ -34,8 +34,12 @@ class FileExtractOperator(SliceOperator):
             for all files that match and that no other slice was loaded from.
         format: `csv`, `jsonl`, `json`, `parquet`, `avro`, `excel`, `xml`, `fixed` or `log`; by default what the path
             ends in.
-        delimiter: What separates the values of a CSV; by default a comma, in `.tsv` a tab.
-        encoding: Encoding of a CSV, of fixed width and of logs.
+        delimiter: What separates the values of a CSV; by default (`auto`) told by the header and the contract's
+            fields, and in `.tsv` a tab.
+        encoding: Encoding of a CSV, of fixed width and of logs; `auto` tells UTF-8 from Windows-1252 in a CSV. UTF-16
+            and UTF-32 are told by their byte order mark, or named.
+        header: Whether the first line of a CSV names the fields; None: told by the contract's fields. Without one the
+            fields are the contract's, in their order.
         newlines_in_values: Whether a quoted value of a CSV may run over line ends. Then a quote that is not closed
             swallows the lines that follow.
         records: For `json`: the way to the array of rows through the names of objects, e.g. `data.items`.
@@ -47,13 +51,14 @@ class FileExtractOperator(SliceOperator):
     template_fields: Sequence[str] = (*SliceOperator.template_fields, "path")
     ui_color = "#dbeafe"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - keyword arguments, as all operators have
         self,
         *,
         path: str,
         format: FileKind | None = None,  # noqa: A002 - the word that users know
         delimiter: str | None = None,
         encoding: str = "utf-8",
+        header: bool | None = True,
         newlines_in_values: bool = False,
         records: str = "",
         compression: str | None = None,
@@ -65,6 +70,7 @@ class FileExtractOperator(SliceOperator):
         self.format = format
         self.delimiter = delimiter
         self.encoding = encoding
+        self.header = header
         self.newlines_in_values = newlines_in_values
         self.records = records
         self.compression = compression
@@ -94,6 +100,8 @@ class FileExtractOperator(SliceOperator):
         except PenstockError as error:
             error.dataset, error.slice_key = work.contract.dataset, work.slice.key
             raise
+        if found.told:
+            self.log.info("Told from the file: %s. To be sure of it, name it in the DAG.", found.told)
         for remark in found.drift.remarks():
             self.log.warning("%s: %s", path, remark)
         self.log.info("Landed and staged %d rows of %s; lake: %s", found.rows, path, folder)
@@ -157,7 +165,7 @@ class FileExtractOperator(SliceOperator):
         from penstock.core.compression import compression_of, named_compression
         from penstock.core.record_files import RecordFormat
         from penstock.core.source_file import FileFormat, FileKind, file_kind
-        from penstock.core.text_lines import CsvFormat
+        from penstock.core.text_lines import AUTO, CsvFormat, is_wide
 
         kind = self.format or file_kind(self.path)
         if kind not in get_args(FileKind):
@@ -169,12 +177,17 @@ class FileExtractOperator(SliceOperator):
         member = options.pop("member", "*")
         if unknown := options.keys() - {"sheet", "record", "widths", "pattern"}:
             raise ValueError(f"options {', '.join(sorted(unknown))} are none of member, sheet, record, widths, pattern")
-        delimiter = self.delimiter or ("\t" if name.lower().endswith(".tsv") else ",")
+        delimiter = self.delimiter or ("\t" if name.lower().endswith(".tsv") else AUTO)
+        wide = self.encoding if is_wide(self.encoding) else ""
+        encoding = "utf-8" if wide else self.encoding
+        if encoding == AUTO and kind != "csv":
+            raise ValueError("the encoding is told of a CSV only: name it")
         return FileFormat(
             kind,
-            CsvFormat(delimiter, self.encoding, self.newlines_in_values),
+            CsvFormat(delimiter, encoding, self.newlines_in_values, self.header),
             self.records,
-            RecordFormat(**options, encoding=self.encoding),
+            RecordFormat(**options, encoding=encoding),
             packed,
             member,
+            wide,
         )
