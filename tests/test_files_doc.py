@@ -19,7 +19,7 @@ from penstock.hooks import files
 from tests.operators.contexts import Query, context_of
 
 PAGE = (project.ROOT / "docs" / "files.md").read_text(encoding="utf-8")
-DAG, SENSOR = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+DAG, SENSOR, HOOK = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 (CONTRACT,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
 LINE = '10.0.0.{} - - [05/Jan/2026:13:55:{:02} +0000] "GET /{} HTTP/1.1" 200 {} "-" "x"\n'
 
@@ -63,6 +63,18 @@ def test_the_sensor_of_the_page(query: Query, tmp_path: Path, monkeypatch: pytes
     names: dict[str, Any] = {}
     exec(SENSOR, names)  # noqa: S102 - what the page says
     assert names["arrived"].execute(context_of("web/visits", "2026-01-05")) == ["data/access-2026-01-05.log.gz"]
+
+
+def test_the_hook_of_the_page_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It prints each file that matches, with its size."""
+    monkeypatch.setattr(files, "ROOT", tmp_path)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.gz").write_bytes(b"12345")
+    (tmp_path / "data" / "b.csv").touch()
+    exec(HOOK, {})  # noqa: S102 - what the page says
+    assert capsys.readouterr().out.split()[1:] == ["5", "bytes"]
 
 
 def test_the_page_names_what_there_is() -> None:
