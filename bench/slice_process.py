@@ -117,7 +117,7 @@ def extract_api(job: dict[str, Any], warehouse: Any, contract: Contract, _: Slic
     os.environ["AIRFLOW_CONN_BENCH"] = job["source"]
     folder = Path(job["place"]) / "lake" / stage.name
     plan = Plan(PageNumber(pages="pages"), "data", "total")
-    asked = Asked(Request("/payments"), plan, "bench", at_once=job.get("at_once", 1))
+    asked = Asked(Request("/payments"), plan, "bench")
     with closing(JsonApiHook("bench")) as api:
         land_pages(api.ask, asked, folder, KeptAsJson(), open_folder=Path)
     stage_lake(warehouse, contract, stage, folder, {})

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.core.errors import SourceError
-from penstock.core.lake import MANIFEST, LakeWriter, decode, read_parts
+from penstock.core.lake import DECODER, MANIFEST, LakeWriter, decode, read_parts, text_of
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 
@@ -109,3 +109,30 @@ def test_the_writer_counts_rows_and_names_fields_in_order(tmp_path: Path) -> Non
     writer.write([{"b": "1"}, {"a": "2", "b": "3"}])
     writer.write([{"c": "4"}])
     assert (writer.rows, writer.fields) == (3, ["b", "a", "c"])
+
+
+_scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+_nested = st.recursive(
+    _scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)
+)
+_records = st.lists(st.dictionaries(st.text(max_size=3), _scalars | _nested, max_size=4), max_size=4)
+
+
+@given(
+    document=_records
+    | st.fixed_dictionaries({"data": _records}, optional={"meta": _nested, "ids": st.lists(_scalars, max_size=3)})
+    | _nested,
+    spaced=st.booleans(),
+)
+def test_a_document_is_decoded_the_same_however_quickly(document: Any, spaced: bool) -> None:
+    """Each value of each record, nested or not, is written as the exact decoder has it."""
+    text = json.dumps(document, separators=None if spaced else (",", ":"))
+    found, exact = decode(text.encode()), DECODER.decode(text)
+    assert found == exact
+    for name in ("data", "meta"):
+        if isinstance(exact, dict) and isinstance(exact.get(name), list):
+            found, exact = found[name], exact[name]
+    if isinstance(exact, list):
+        for mine, theirs in zip(found, exact, strict=True):
+            if isinstance(theirs, dict):
+                assert list(map(text_of, mine.values())) == list(map(text_of, theirs.values()))

@@ -10,11 +10,13 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from functools import singledispatch
 from typing import Any, Final
 
+from penstock.core.arrow_text import text_array, whole_array
 from penstock.core.contract.model import Column
 from penstock.core.landing import UNKNOWN_FIELDS, Aside, holdable
 from penstock.core.proof import NotProved, unproved
@@ -159,22 +161,22 @@ def _texts(arrays: Sequence[Any], sent: Sent, columns: Sequence[Column]) -> Any:
 
 def _array(values: Sequence[Any], pg_type: str) -> tuple[Any, set[int]]:
     """Return a column as an array, and which of its values Postgres cannot hold; then the array is not to be used."""
-    import pyarrow
     from pyarrow import compute
 
-    kinds = set(map(type, values)) - {type(None)}
+    kinds = set(map(type, values))
     if kinds == {int}:
-        try:
-            return pyarrow.array(values, pyarrow.int64()), set()
-        except (OverflowError, pyarrow.ArrowInvalid):  # beyond 64 bits
-            pass
+        with suppress(OverflowError):  # beyond 64 bits
+            return whole_array(values), set()
+    kinds.discard(type(None))
     texts = values if kinds <= {str} else [None if value is None else text_of(value, pg_type) for value in values]
     try:
-        array = pyarrow.array(texts, pyarrow.string())
+        array = text_array(texts)
     except UnicodeEncodeError:  # half of a surrogate pair, or a byte that is not UTF-8
         return None, {number for number, text in enumerate(texts) if text is not None and not holdable(text)}
-    nul = compute.fill_null(compute.match_substring(array, "\0"), False)
-    return array, set(compute.indices_nonzero(nul).to_pylist()) if compute.any(nul).as_py() else set()
+    nul = compute.match_substring(array, "\0")
+    if not compute.any(nul).as_py():
+        return array, set()
+    return array, set(compute.indices_nonzero(compute.fill_null(nul, False)).to_pylist())
 
 
 def _put_aside(row: Sequence[Any], sent: Sent, aside: Aside) -> None:

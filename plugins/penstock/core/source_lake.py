@@ -145,8 +145,9 @@ def _odd(part: Any) -> Any:
         if name.startswith(_WATCHED) or pyarrow.types.is_binary(column.type):
             suspect = compute.is_valid(column)
         else:
-            suspect = compute.fill_null(compute.match_substring(column, "\0"), False)
+            suspect = compute.match_substring(column, "\0")
         if compute.any(suspect).as_py():
+            suspect = compute.fill_null(suspect, False)
             odd = suspect if odd is None else compute.or_(odd, suspect)
     return odd
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import marshal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
@@ -294,7 +295,11 @@ def _picks(path: str) -> bool:
 
 
 def _digest(value: Any) -> str:
-    return hashlib.blake2b(repr(value).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    try:
+        body = marshal.dumps(value, 0)  # in a fraction of the time of anything else; version 0 goes by values alone
+    except ValueError:  # a class of its own, as a `Number` is
+        body = repr(value).encode("utf-8", "surrogatepass")
+    return hashlib.sha256(body).hexdigest()[:32]
 
 
 def _after(progress: Progress, page: Known) -> Progress:
