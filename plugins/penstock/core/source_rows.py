@@ -26,7 +26,7 @@ from penstock.core.row_text import Sent, chunks, csv_of
 from penstock.core.slice import Slice
 from penstock.core.source_table import is_naive, widens
 from penstock.core.stage import Stage, copy_into, create_stage, default_to_slice, record_stage
-from penstock.core.wanted import Wanted, parts_of_query
+from penstock.core.wanted import WATERMARK, Wanted, parts_of_query
 
 if TYPE_CHECKING:
     from sqlalchemy import ColumnElement, FromClause, Select
@@ -173,7 +173,10 @@ def _query_of(source: Source, dialect: Dialect, wanted: Wanted, slice_: Slice, s
     from sqlalchemy import bindparam, column, select, text
     from sqlalchemy.exc import DBAPIError
 
-    known = {"slice_key": slice_.key, **{n: dialect.parameter(m) for n, m in _instants(slice_)}}
+    known: dict[str, Any] = {"slice_key": slice_.key, **{n: dialect.parameter(m) for n, m in _instants(slice_)}}
+    if wanted.watermark:
+        newest = wanted.watermark.value
+        known[WATERMARK] = dialect.parameter(newest) if isinstance(newest, datetime) else newest
     where = {"dataset": stage.dataset, "slice_key": stage.slice_key}
     try:
         parts = list(parts_of_query(wanted.query.strip().rstrip(";"), list(known)))

@@ -29,7 +29,7 @@ from penstock.core.stage import (
     record_stage,
     slice_value,
 )
-from penstock.core.wanted import Wanted, parts_of_query
+from penstock.core.wanted import WATERMARK, Wanted, parts_of_query
 
 _NUMERIC: Final = 1700
 _MOST_DIGITS: Final = 1000  # that a numeric can state; the driver gives other numbers where it states none
@@ -159,7 +159,10 @@ def _bound(out: Cursor, wanted: Wanted, slice_: Slice, stage: Stage) -> tuple[Co
         SchemaMismatch: Its parameters are none of the slice's, the source does not take it, or two of its columns have
             one name.
     """
-    known, where = slice_.parameters, {"dataset": stage.dataset, "slice_key": stage.slice_key}
+    known: dict[str, Any] = {**slice_.parameters}
+    if wanted.watermark:
+        known[WATERMARK] = wanted.watermark.value
+    where = {"dataset": stage.dataset, "slice_key": stage.slice_key}
     try:
         parts = list(parts_of_query(wanted.query.strip().rstrip(";"), list(known)))
     except (KeyError, ValueError) as error:

@@ -12,9 +12,12 @@ from penstock.core.contract.model import Contract, LoadMode
 from penstock.core.errors import SchemaMismatch
 from penstock.core.slice import Slice
 from penstock.core.stage import Stage
+from penstock.core.watermark import Watermark
 
 _PARAMETER: Final = re.compile(r"%(?:\((\w*)\)s|(%)|)")
 _REPEATABLE: Final = frozenset((LoadMode.MERGE, LoadMode.SCD2))
+WATERMARK: Final = "watermark"
+"""The parameter of a query that takes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,8 +27,9 @@ class Wanted:
     Attributes:
         table: `schema.table`, or a table of the connection's own schema; empty where a query is asked.
         query: A query, in which `%(slice_key)s`, `%(slice_start)s` and `%(slice_end)s` stand for the slice, and `%%`
-            for a percent sign; empty where a table is asked.
+            for a percent sign, and `%(watermark)s` for the newest published row; empty where a table is asked.
         lookback: How long before its slice a slice's window on a table begins.
+        watermark: What stands for `%(watermark)s` in a query (see `penstock.core.watermark`).
 
     Raises:
         ValueError: Neither or both of table and query are stated, or the lookback has no window that it could widen.
@@ -34,6 +38,7 @@ class Wanted:
     table: str = ""
     query: str = ""
     lookback: timedelta = timedelta()
+    watermark: Watermark | None = None
 
     def __post_init__(self) -> None:
         if bool(self.table) == bool(self.query):

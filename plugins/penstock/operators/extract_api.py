@@ -53,8 +53,11 @@ class ApiExtractOperator(SliceOperator):
         body: JSON body; it makes the request a POST, and takes the parameters of slice and paging too.
         since_parameter: Parameter that takes the slice's first instant, ISO 8601; None where the API knows none.
         until_parameter: Parameter that takes the first instant after the slice; None where the API knows none.
-        lookback: How much earlier than the slice's first instant to begin, for rows that come late; the dataset is one
-            that is merged by key.
+        lookback: How much earlier than the slice's first instant, or the watermark, to begin, for rows that come late;
+            the dataset is one that is merged by key. A number where the watermark is one.
+        watermark: Column whose largest published value goes into `since_parameter` instead of the slice's first
+            instant, for APIs that give what is new; nothing goes into `until_parameter` then. As long as nothing is
+            published, nothing goes into either.
         paging: How the API pages; by default told from its first answer.
         records: JSON path to the rows in an answer; by default told from the first answer.
         total: Where the answer holds the number of rows in all pages: a JSON path, or `header:X-Total-Count`; by
@@ -82,7 +85,8 @@ class ApiExtractOperator(SliceOperator):
         body: Mapping[str, Any] | None = None,
         since_parameter: str | None = "since",
         until_parameter: str | None = "until",
-        lookback: timedelta = timedelta(0),
+        lookback: timedelta | int = timedelta(0),
+        watermark: str = "",
         paging: Paging | None = None,
         records: str | None = None,
         total: str | None = None,
@@ -95,6 +99,8 @@ class ApiExtractOperator(SliceOperator):
     ) -> None:
         if at_once < 1:
             raise ValueError(f"at_once is {at_once}; one request at least must be under way")
+        if isinstance(lookback, int) and not watermark:
+            raise ValueError("a lookback before the slice is a timedelta")
         super().__init__(**kwargs)
         self.conn_id = conn_id
         self.endpoint = endpoint
@@ -103,6 +109,7 @@ class ApiExtractOperator(SliceOperator):
         self.since_parameter = since_parameter
         self.until_parameter = until_parameter
         self.lookback = lookback
+        self.watermark = watermark
         self.paging = paging
         self.records = records
         self.total = total
@@ -122,11 +129,11 @@ class ApiExtractOperator(SliceOperator):
         store: Store = _TaskStateStore(context["task_state_store"])
         try:
             with closing(JsonApiHook(self.conn_id)) as api:
-                request = self._request(work)
+                request, more = self._request(work)
                 if self.job:
                     request = self._result(api, self.job, request, store)
                 landed = self._land(api, work, request, store, context["ti"].try_number)
-            detail = {"source": self.endpoint, "lake": str(landed.folder), **self.asked}
+            detail = {"source": self.endpoint, "lake": str(landed.folder), **self.asked, **more}
             with closing(self.session(work)) as warehouse:
                 found = stage_lake(warehouse, work.contract, work.stage, landed.folder, detail)
         except PenstockError as error:
@@ -148,17 +155,28 @@ class ApiExtractOperator(SliceOperator):
     def reads_now(self, contract: Contract) -> bool:  # noqa: ARG002 - the request alone decides
         """Tell whether the request is the same for every slice."""
         asked = str([self.endpoint, self.parameters, self.body])
+        if self.watermark:
+            return True
         return self.since_parameter is None and self.until_parameter is None and "{{" not in asked
 
-    def _request(self, work: Work) -> Request:
-        """Return the request for the slice, without any paging."""
+    def _request(self, work: Work) -> tuple[Request, dict[str, Any]]:
+        """Return the request for the slice, without any paging, and what to keep of it with the rows."""
         from penstock.core.paging import Request
+        from penstock.core.watermark import watermark_of
 
         request = Request(self.endpoint, dict(self.parameters or {}), self.body)
+        if self.watermark:
+            with closing(self.warehouse.session()) as warehouse, warehouse, warehouse.cursor() as cur:
+                newest = watermark_of(cur, work.contract, self.watermark, self.lookback).text
+            self.log.info("Reading on from %s", newest or "the beginning: nothing is published yet")
+            if newest and self.since_parameter:
+                request = request.with_parameter(self.since_parameter, newest)
+            return request, {"watermark": newest}
+        assert isinstance(self.lookback, timedelta)  # noqa: S101 - see __init__
         window = ((self.since_parameter, work.slice.start - self.lookback), (self.until_parameter, work.slice.end))
         for name, moment in window:
             request = request.with_parameter(name, moment.isoformat()) if name else request
-        return request
+        return request, {}
 
     def _result(self, api: JsonApiHook, job: Job, request: Request, store: Store) -> Request:
         """Return the request for a job's result; submit the job, or leave the waiting to the triggerer, before that."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,6 +13,7 @@ from penstock.operators.slices import SliceOperator
 
 if TYPE_CHECKING:
     from airflow.sdk.definitions.context import Context
+    from psycopg2.extensions import connection as Connection  # noqa: N812
 
     from penstock.core.contract import Contract
     from penstock.core.drift import Extracted
@@ -33,7 +35,8 @@ class DatabaseExtractOperator(SliceOperator):
         conn_id: Connection of the source database.
         table: `schema.table` at the source.
         query: Instead of a table: a query, or a `.sql` file below `include/sql`; it may bind `%(slice_key)s`,
-            `%(slice_start)s` and `%(slice_end)s`. A literal percent sign is written twice.
+            `%(slice_start)s` and `%(slice_end)s`, or `%(watermark)s`. A literal percent sign is written twice.
+        watermark: Column whose largest published value `%(watermark)s` stands for; NULL where nothing is published.
         lookback: How long before the slice rows are taken from, for those that were committed late; for `merge` and
             `scd2` by `cursor`.
         statement_timeout: After how long the source breaks a statement off.
@@ -56,6 +59,7 @@ class DatabaseExtractOperator(SliceOperator):
         conn_id: str,
         table: str = "",
         query: str = "",
+        watermark: str = "",
         lookback: timedelta = timedelta(),
         statement_timeout: timedelta | None = None,
         readers: int = 1,
@@ -65,10 +69,13 @@ class DatabaseExtractOperator(SliceOperator):
             raise ValueError(f"readers is {readers}; a table is read by one session at least")
         if bool(table) == bool(query):
             raise ValueError("state either a table or a query")
+        if watermark and not query:
+            raise ValueError("a watermark is bound by a query; a table is cut by its slices")
         super().__init__(**{"pool_slots": readers, **kwargs})
         self.conn_id = conn_id
         self.table = table
         self.query = query
+        self.watermark = watermark
         self.lookback = lookback
         self.statement_timeout = statement_timeout
         self.readers = readers
@@ -88,6 +95,17 @@ class DatabaseExtractOperator(SliceOperator):
 
         return Wanted(self.table, self.query, self.lookback)
 
+    def _wanted(self, work: Work, warehouse: Connection) -> tuple[Wanted, dict[str, Any]]:
+        """Return what is asked of the source, from the watermark on where the query says so, and what to keep of it."""
+        from penstock.core.watermark import watermark_of
+
+        if not self.watermark:
+            return self.wanted, self.asked
+        with warehouse, warehouse.cursor() as cur:
+            watermark = watermark_of(cur, work.contract, self.watermark)
+        self.log.info("Reading on from %s", watermark.text or "the beginning: nothing is published yet")
+        return replace(self.wanted, watermark=watermark), {**self.asked, "watermark": watermark.text}
+
     def execute(self, context: Context) -> dict[str, Any]:
         """Stage the slice; return slice, stage and number of rows."""
         work = self.work(context)
@@ -105,14 +123,15 @@ class DatabaseExtractOperator(SliceOperator):
         from penstock.core.source_table import stage_table
 
         with closing(self.source.postgres()) as connection, closing(self.session(work)) as warehouse:
+            wanted, detail = self._wanted(work, warehouse)
             return stage_table(
                 connection,
                 warehouse,
                 work.contract,
                 work.slice,
                 work.stage,
-                self.wanted,
-                detail=self.asked,
+                wanted,
+                detail=detail,
                 readers=Readers(self.readers, self.source.postgres, self.warehouse.session),
             )
 
@@ -120,9 +139,8 @@ class DatabaseExtractOperator(SliceOperator):
         from penstock.core.source_rows import stage_rows
 
         with self.source.session() as connection, closing(self.session(work)) as warehouse:
-            return stage_rows(
-                connection, warehouse, work.contract, work.slice, work.stage, self.wanted, detail=self.asked
-            )
+            wanted, detail = self._wanted(work, warehouse)
+            return stage_rows(connection, warehouse, work.contract, work.slice, work.stage, wanted, detail=detail)
 
     def reads_now(self, contract: Contract) -> bool:
         """Tell whether the contract cuts the table into no slices, or the query binds nothing of the slice."""
